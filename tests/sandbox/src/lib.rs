@@ -1,1 +1,3 @@
-//! placeholder
+//! An aCT server in small, for tests and the demo.
+
+pub mod pki;
