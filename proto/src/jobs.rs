@@ -86,6 +86,8 @@ pub struct SubmitItem {
     pub name: Option<String>,
     /// Why it was not accepted, in one line.
     pub error: Option<String>,
+    /// The kind of that error; null with an `error`: the description is bad.
+    pub error_kind: Option<crate::Kind>,
     /// Findings in the description, errors and warnings.
     pub diagnostics: Vec<Diagnostic>,
     /// With `dry_run`: what would be sent.

@@ -15,9 +15,10 @@ pub mod method;
 pub mod openrpc;
 pub mod proxy;
 pub mod server;
+pub mod start;
 
 pub use client::{Client, ConnectError};
-pub use error::{Code, ErrorData, Kind};
+pub use error::{ApiError, Code, ErrorData, Kind};
 pub use instance::{Instance, Paths};
 pub use method::{ALL, Method, MethodInfo};
 
