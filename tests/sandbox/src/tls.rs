@@ -23,7 +23,7 @@ use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Name};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_openssl::SslStream;
@@ -168,10 +168,25 @@ async fn connection(stream: TcpStream, addr: SocketAddr, router: Router, tls: Op
         return requests(stream, socket, peer, router).await;
     };
     let mut stream = SslStream::new(Ssl::new(tls.context())?, stream)?;
-    tokio::time::timeout(PATIENCE, std::pin::Pin::new(&mut stream).accept()).await?.map_err(io::Error::other)?;
+    let handshake = tokio::time::timeout(PATIENCE, std::pin::Pin::new(&mut stream).accept()).await?;
+    if let Err(refusal) = handshake {
+        linger(stream.get_mut()).await;
+        return Err(io::Error::other(refusal));
+    }
     let chain = verified_chain(stream.ssl());
     let peer = Peer { addr, dn: base_dn(&chain), chain: chain.into() };
     requests(stream, socket, peer, router).await
+}
+
+/// Ends a refused connection so that the client can read why: closing with its bytes unread would send RST, and that may
+/// overtake the alert.
+async fn linger(stream: &mut TcpStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(1 << 20), &mut tokio::io::sink()).await
+    };
+    // Whatever the client does now, the connection is over.
+    let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
 }
 
 /// The chain of a client that showed a certificate. That it holds was checked in the handshake.
