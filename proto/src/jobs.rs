@@ -307,6 +307,10 @@ pub struct StatParams {
     pub arc: Vec<String>,
     /// The server's list may be so old, in milliseconds; older: it is read again, within the daemon's own limits.
     pub max_age_ms: Option<u64>,
+    /// At most so many rows; nothing: 10,000, which is also the bound.
+    pub limit: Option<usize>,
+    /// Only rows after this key, in the order of the rows: the next page.
+    pub after: Option<String>,
 }
 
 /// Reply of `jobs.stat`. Cells are in the order of the columns asked for: client's, then arc's.
@@ -322,6 +326,8 @@ pub struct StatReply {
     pub missing: Vec<String>,
     /// Why these may be old, and other things to tell on stderr.
     pub warnings: Vec<String>,
+    /// There are more rows: ask again with `after` set to this.
+    pub next: Option<String>,
 }
 
 /// Parameters of `jobs.history`.
