@@ -1,1 +1,4 @@
 //! placeholder
+pub mod fsutil;
+pub mod remote;
+pub mod secret;

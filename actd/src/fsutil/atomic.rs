@@ -1,0 +1,142 @@
+//! Files and directories that appear at once or not at all, and survive a power cut once reported done.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Most directories of one name that [`reserve_dir`] makes beside each other.
+const MAX_SUFFIX: u32 = 100_000;
+
+/// Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+///
+/// `mode` (as in chmod, exactly; no umask) holds from the moment it has content; before that it is 0600. Fsyncs the file
+/// and its directory. The directory must exist. A symlink at `path` is replaced, not followed.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let (dir, name) = parent_and_name(path)?;
+    let temp = dir.join(format!(".{}.{:016x}.tmp", name.chars().take(100).collect::<String>(), fastrand::u64(..)));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temp, path)
+    })();
+    if let Err(error) = written {
+        // The error that counts is the first one.
+        drop(std::fs::remove_file(&temp));
+        return Err(with_path(&error, path));
+    }
+    fsync_dir(dir)
+}
+
+/// Makes what was created, renamed or removed in a directory durable.
+pub fn fsync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| with_path(&e, dir))
+}
+
+/// Makes a new directory `name` in `parent`, or `name_1`, `name_2`... if that exists already: mkdir decides, so two
+/// callers never get the same one. `name` must be a single safe part (see [`super::RelPath::top`]). Durable when it returns.
+pub fn reserve_dir(parent: &Path, name: &str) -> io::Result<PathBuf> {
+    let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidInput, e);
+    super::RelPath::top(name).map_err(|e| invalid(e.to_string()))?;
+    for n in 0..MAX_SUFFIX {
+        let suffix = if n == 0 { String::new() } else { format!("_{n}") };
+        let mut stem = name.len().min(super::name::MAX_SEGMENT - suffix.len());
+        while !name.is_char_boundary(stem) {
+            stem -= 1;
+        }
+        let path = parent.join(format!("{}{suffix}", &name[..stem]));
+        match std::fs::create_dir(&path) {
+            Ok(()) => {
+                fsync_dir(parent)?;
+                return Ok(path);
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(with_path(&e, &path)),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        format!("{} has too many directories named {name}_N", parent.display()),
+    ))
+}
+
+/// The directory of a path (`.` for a bare name) and its last part.
+fn parent_and_name(path: &Path) -> io::Result<(&Path, &str)> {
+    let name = path.file_name().and_then(|n| n.to_str());
+    let name = name
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no file name", path.display())))?;
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((dir, name))
+}
+
+/// The same error, naming the file; the errno stays visible through [`super::is_disk_full`].
+pub(crate) fn with_path(error: &io::Error, path: &Path) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        PathError { path: path.to_owned(), errno: error.raw_os_error(), text: error.to_string() },
+    )
+}
+
+/// An I/O error with the path that it is about.
+#[derive(Debug)]
+pub(crate) struct PathError {
+    path: PathBuf,
+    pub(crate) errno: Option<i32>,
+    text: String,
+}
+
+impl std::fmt::Display for PathError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.text)
+    }
+}
+
+impl std::error::Error for PathError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_whole_with_its_mode() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("token");
+        for text in ["one", "two"] {
+            write_atomic(&path, text.as_bytes(), 0o600).expect("write");
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
+            assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 1);
+        let error = write_atomic(&dir.path().join("no/token"), b"", 0o600).expect_err("no directory");
+        assert!(error.to_string().contains("no/token"), "{error}");
+    }
+
+    #[test]
+    fn a_symlink_is_replaced_not_followed() {
+        let dir = tempfile::tempdir().expect("dir");
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "precious").expect("write");
+        std::os::unix::fs::symlink(&victim, dir.path().join("link")).expect("symlink");
+        write_atomic(&dir.path().join("link"), b"new", 0o644).expect("write");
+        assert_eq!(std::fs::read_to_string(&victim).expect("read"), "precious");
+    }
+
+    #[test]
+    fn reserved_directories_are_distinct() {
+        let dir = tempfile::tempdir().expect("dir");
+        let taken: Vec<_> = std::thread::scope(|scope| {
+            let handles: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| reserve_dir(dir.path(), "job").expect("reserve"))).collect();
+            handles.into_iter().map(|h| h.join().expect("join")).collect()
+        });
+        let mut names: Vec<_> = taken.iter().filter_map(|p| p.file_name()?.to_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["job", "job_1", "job_2", "job_3"]);
+        let long = "ø".repeat(127);
+        reserve_dir(dir.path(), &long).expect("long");
+        assert!(reserve_dir(dir.path(), &long).expect("long again").to_str().is_some_and(|p| p.ends_with("_1")));
+        assert!(reserve_dir(dir.path(), "../up").is_err());
+    }
+}

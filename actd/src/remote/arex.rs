@@ -1,0 +1,1 @@
+//! Session files of a job on its computing element.

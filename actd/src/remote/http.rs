@@ -1,0 +1,484 @@
+//! One HTTP/1.1 request to one host, over TCP or TLS: timeouts, bounded bodies, and the knowledge whether anything was sent.
+//! It must not follow redirects, retry a change, decompress, use a proxy from the environment, or know any API.
+//!
+//! hyper's client and OpenSSL directly, and not a higher client: only here can a grid CA directory be looked up by
+//! hash, `Expect: 100-continue` be waited for, and a request that was never sent be told from one without an answer.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_openssl::client::legacy::HttpsConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use openssl::ssl::SslConnectorBuilder;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::body::{Activity, FileBody, SourceError};
+use super::error::{AuthReason, ErrorClass, RemoteError, clean};
+
+/// How long to wait for what. All are limits on silence except `connect`.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// TCP connection to one address.
+    pub connect: Duration,
+    /// From the last byte sent to the head of the answer; a changing request gets twice as long.
+    pub head: Duration,
+    /// Between two pieces of an answer's body.
+    pub idle: Duration,
+    /// For a whole answer that is read into memory.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Self { connect: s(15), head: s(60), idle: s(60), total: s(600) }
+    }
+}
+
+/// What `User-Agent` says.
+pub(crate) const USER_AGENT: &str = concat!("actd/", env!("CARGO_PKG_VERSION"));
+/// Largest head of an answer.
+const MAX_HEAD: usize = 128 * 1024;
+/// Idle connections kept to a host that keeps them alive, and for how long.
+const POOL_SIZE: usize = 4;
+const POOL_IDLE: Duration = Duration::from_secs(5);
+
+type SendBody = UnsyncBoxBody<Bytes, SourceError>;
+type HttpClient = Client<HttpsConnector<HttpConnector>, SendBody>;
+
+/// Which connection a request may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// A new one, closed afterwards.
+    No,
+    /// An idle one if there is, kept afterwards if the server agrees.
+    Yes,
+}
+
+pub(crate) enum SendData {
+    Empty,
+    Bytes(Bytes),
+    File(FileBody),
+}
+
+/// A request as the API modules describe it.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// Absolute and already encoded.
+    pub(crate) url: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) data: SendData,
+    /// Whether it changes something on the server: decides what a lost answer means.
+    pub(crate) mutating: bool,
+    pub(crate) reuse: Reuse,
+    /// `Expect: 100-continue`, and how long to wait for the `100` before sending the body anyway.
+    pub(crate) expect: Option<Duration>,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, url: String) -> Self {
+        let mutating = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) && method.as_str() != "PROPFIND";
+        Self { method, url, headers: HeaderMap::new(), data: SendData::Empty, mutating, reuse: Reuse::No, expect: None }
+    }
+
+    /// For errors and logs: the method, the path without query, and the origin.
+    fn describe(&self) -> String {
+        let path_at = self.url.find("://").and_then(|i| self.url[i + 3..].find('/').map(|j| i + 3 + j));
+        let (origin, path) = self.url.split_at(path_at.unwrap_or(self.url.len()));
+        let path = path.split('?').next().unwrap_or_default();
+        format!("{} {} on {origin}", self.method, clean(path))
+    }
+}
+
+/// A client for the hosts of one kind with one TLS identity. Clones share their idle connections.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    fresh: HttpClient,
+    pooled: HttpClient,
+    timeouts: Timeouts,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("timeouts", &self.timeouts).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(tls: SslConnectorBuilder, timeouts: Timeouts) -> Result<Self, openssl::error::ErrorStack> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(timeouts.connect));
+        let connector = HttpsConnector::with_connector(tcp, tls)?;
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.http1_max_buf_size(MAX_HEAD).pool_timer(TokioTimer::new());
+        // A request is never sent twice behind our back.
+        builder.retry_canceled_requests(false);
+        let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
+        let pooled = builder.pool_max_idle_per_host(POOL_SIZE).pool_idle_timeout(POOL_IDLE).build(connector);
+        Ok(Self { fresh, pooled, timeouts })
+    }
+
+    /// Sends the request and waits for the head of its answer, whatever its status.
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, RemoteError> {
+        // A pooled connection may have been closed by the server in this very moment: then a read is asked again on a new one.
+        let again = (call.reuse == Reuse::Yes && !call.mutating && matches!(call.data, SendData::Empty))
+            .then(|| (call.method.clone(), call.url.clone(), call.headers.clone()));
+        match (self.send_once(call).await, again) {
+            (Err(failure), Some((method, url, headers))) if failure.reused && failure.closed => {
+                self.send_once(Call { headers, ..Call::new(method, url) }).await.map_err(|f| f.error)
+            }
+            (result, _) => result.map_err(|f| f.error),
+        }
+    }
+
+    async fn send_once(&self, call: Call) -> Result<Answer, Failure> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let what = call.describe();
+        let Call { method, url, headers, data, mutating, reuse, expect } = call;
+        let local = |detail: String| Failure::local(RemoteError::new(ErrorClass::Local, &what, detail));
+
+        let uri: Uri = url.parse().map_err(|e| local(format!("cannot be said as a URL: {e}")))?;
+        let mut activity = Activity::default();
+        let mut gate = None;
+        let body: SendBody = match data {
+            SendData::Empty => Full::default().map_err(|never| match never {}).boxed_unsync(),
+            SendData::Bytes(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+            SendData::File(mut file) => {
+                activity = file.activity();
+                gate = expect.map(|patience| Gate::before(&mut file, patience));
+                file.boxed_unsync()
+            }
+        };
+        let mut request = http::Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(Gate(state)) = &gate {
+            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+            let state = state.clone();
+            hyper::ext::on_informational(&mut request, move |informational| {
+                if informational.status() == StatusCode::CONTINUE {
+                    state.send_replace(GateState::Open);
+                }
+            });
+        }
+        let connected = capture_connection(&mut request);
+        let started = Instant::now();
+        let client = if reuse == Reuse::Yes { &self.pooled } else { &self.fresh };
+        let patience = if mutating { self.timeouts.head * 2 } else { self.timeouts.head };
+
+        let answer = client.request(request);
+        tokio::pin!(answer);
+        let outcome = loop {
+            let deadline = activity.last() + patience;
+            tokio::select! {
+                outcome = &mut answer => break Some(outcome),
+                () = tokio::time::sleep_until(deadline) => {
+                    if activity.last() + patience <= Instant::now() {
+                        break None;
+                    }
+                }
+            }
+        };
+        let millis = started.elapsed().as_millis();
+        match outcome {
+            Some(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                tracing::debug!(request = number, what, status = head.status.as_u16(), millis, "answered");
+                let keeps_alive = !wants_close(&head.headers) && head.version >= http::Version::HTTP_11;
+                Ok(Answer { what, mutating, head, body, timeouts: self.timeouts, started, keeps_alive, _gate: gate })
+            }
+            Some(Err(error)) => {
+                tracing::debug!(request = number, what, millis, error = chain(&error), "failed");
+                Err(Failure::of(&error, &what, mutating, connected.connection_metadata().is_some()))
+            }
+            None => {
+                let sent = connected.connection_metadata().is_some();
+                tracing::debug!(request = number, what, millis, sent, "timed out");
+                let class = lost(mutating && sent);
+                let detail = if sent {
+                    format!("no answer for {} s", patience.as_secs())
+                } else {
+                    format!("no connection within {} s", patience.as_secs())
+                };
+                Err(Failure::local(RemoteError::new(class, what, detail).mutating(mutating)))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GateState {
+    Shut,
+    Open,
+    Over,
+}
+
+/// Holds a body back until a `100 Continue` has come or patience ends; for good once it is dropped shut.
+#[derive(Debug)]
+struct Gate(watch::Sender<GateState>);
+
+impl Gate {
+    fn before(file: &mut FileBody, patience: Duration) -> Self {
+        let (state, mut seen) = watch::channel(GateState::Shut);
+        file.hold_until(async move {
+            match tokio::time::timeout(patience, seen.wait_for(|state| *state != GateState::Shut)).await {
+                Ok(Ok(state)) => *state == GateState::Open,
+                // Every sender is gone: the request is over.
+                Ok(Err(_)) => false,
+                Err(_) => true,
+            }
+        });
+        Self(state)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|state| {
+            let shut = *state == GateState::Shut;
+            if shut {
+                *state = GateState::Over;
+            }
+            shut
+        });
+    }
+}
+
+fn wants_close(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    values.any(|v| v.split(',').any(|token| token.trim().eq_ignore_ascii_case("close")))
+}
+
+fn lost(may_have_run: bool) -> ErrorClass {
+    if may_have_run { ErrorClass::Ambiguous } else { ErrorClass::Transient { retry_after: None } }
+}
+
+/// A failed attempt and whether it may be repeated at once.
+struct Failure {
+    error: RemoteError,
+    reused: bool,
+    closed: bool,
+}
+
+impl Failure {
+    fn local(error: RemoteError) -> Self {
+        Self { error, reused: false, closed: false }
+    }
+
+    /// Sorts an error of hyper's client. `sent` tells whether there was a connection to send on.
+    fn of(error: &ClientError, what: &str, mutating: bool, sent: bool) -> Self {
+        let text = chain(error);
+        let closed = find::<hyper::Error>(error)
+            .is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed() || is_reset(e));
+        let sent = sent && !error.is_connect();
+        let (class, detail) = if let Some(source) = find::<SourceError>(error) {
+            (ErrorClass::Local, source.to_string())
+        } else if let Some(reason) = refused_certificate(&text) {
+            (ErrorClass::Auth { reason }, format!("the peer did not accept our certificate ({text})"))
+        } else if text.contains("certificate verify failed") || text.to_lowercase().contains("hostname mismatch") {
+            (ErrorClass::Server, format!("its certificate is not trusted here, check the CA directory ({text})"))
+        } else {
+            (lost(mutating && sent), text)
+        };
+        Self { error: RemoteError::new(class, what, detail).mutating(mutating), reused: sent, closed }
+    }
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    find::<std::io::Error>(error)
+        .is_some_and(|e| matches!(e.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe))
+}
+
+/// The TLS alerts with which a peer turns down a client certificate (RFC 8446 section 6.2, OpenSSL's words). With TLS
+/// 1.3 they arrive after the handshake, in place of the answer; the request was not executed.
+fn refused_certificate(text: &str) -> Option<AuthReason> {
+    let alert = text.split("alert ").nth(1)?;
+    if alert.starts_with("certificate required") {
+        Some(AuthReason::Missing)
+    } else if alert.starts_with("certificate expired") {
+        Some(AuthReason::Expired)
+    } else if [
+        "bad certificate",
+        "unknown ca",
+        "certificate unknown",
+        "certificate revoked",
+        "access denied",
+        "unsupported certificate",
+    ]
+    .iter()
+    .any(|a| alert.starts_with(a))
+    {
+        Some(AuthReason::Invalid)
+    } else {
+        None
+    }
+}
+
+fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An error with its causes, outermost first, without the client's own generic frame when there is a cause.
+fn chain(error: &ClientError) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if parts.last().is_none_or(|last| !last.contains(&text)) {
+            parts.push(text);
+        }
+        next = error.source();
+    }
+    if parts.is_empty() { error.to_string() } else { parts.join(": ") }
+}
+
+/// The head of an answer, its body still to be read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    what: String,
+    mutating: bool,
+    head: http::response::Parts,
+    body: Incoming,
+    timeouts: Timeouts,
+    started: Instant,
+    keeps_alive: bool,
+    /// Dropped with the answer: a body that was still held back is then never sent.
+    _gate: Option<Gate>,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// Time since the request was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether the server would take another request on this connection.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        self.keeps_alive
+    }
+
+    /// `Date`: the server's clock when it answered.
+    pub(crate) fn date(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.header(header::DATE)?).ok()
+    }
+
+    /// `Retry-After` in seconds or as a date, relative to the server's own `Date`.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let text = self.header(header::RETRY_AFTER)?.trim();
+        if let Ok(seconds) = text.parse::<u64>() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = httpdate::parse_http_date(text).ok()?;
+        Some(at.duration_since(self.date().unwrap_or_else(SystemTime::now)).unwrap_or_default())
+    }
+
+    /// `Content-Length`, if it is there and a number.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH)?.trim().parse().ok()
+    }
+
+    /// An error about this answer; for a changing request the server has finished with it.
+    pub(crate) fn error(&self, class: ErrorClass, detail: impl Into<String>) -> RemoteError {
+        RemoteError::new(class, &self.what, detail).mutating(self.mutating).with_status(self.head.status)
+    }
+
+    /// The answer cannot be understood: for a change that means that its effect is unknown.
+    pub(crate) fn nonsense(&self, detail: impl Into<String>) -> RemoteError {
+        self.error(if self.mutating { ErrorClass::Ambiguous } else { ErrorClass::Server }, detail)
+    }
+
+    pub(crate) fn mutating(&self) -> bool {
+        self.mutating
+    }
+
+    /// The next piece of the body; `None` at its proper end. A body that ends before its announced length is an error.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, RemoteError> {
+        loop {
+            let frame = match tokio::time::timeout(self.timeouts.idle, self.body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => return Err(self.cut(&format!("the answer stalled for {} s", self.timeouts.idle.as_secs()))),
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    // Trailers are of no use to us.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => {
+                    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                    return Err(self.cut(&format!("the answer broke off: {cause}")));
+                }
+            }
+        }
+    }
+
+    /// The whole body, at most `max` bytes, within the total time.
+    pub(crate) async fn bytes(&mut self, max: usize) -> Result<Bytes, RemoteError> {
+        let total = self.timeouts.total;
+        match tokio::time::timeout(total, self.read_all(max)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.cut("the answer took too long")),
+        }
+    }
+
+    async fn read_all(&mut self, max: usize) -> Result<Bytes, RemoteError> {
+        let announced = self.length().unwrap_or(0);
+        if announced > max as u64 {
+            return Err(self.nonsense(format!("an answer of more than {max} bytes")));
+        }
+        let mut all = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if all.len() + chunk.len() > max {
+                return Err(self.nonsense(format!("an answer of more than {max} bytes")));
+            }
+            if all.is_empty() && chunk.len() as u64 == announced {
+                return Ok(chunk);
+            }
+            // Not more than was really received plus one announced body, whatever the header claims.
+            all.reserve(chunk.len().max((announced as usize).saturating_sub(all.len()).min(1 << 20)));
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.freeze())
+    }
+
+    fn cut(&self, detail: &str) -> RemoteError {
+        self.error(lost(self.mutating), detail)
+    }
+}

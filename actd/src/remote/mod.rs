@@ -1,0 +1,25 @@
+//! Clients for the machines that actd talks to: the aCT server, WebDAV stores, and computing elements.
+//! They must not keep state about jobs, retry changes, or touch the store: one call is one request (or a few reads).
+//!
+//! * [`act`]: the aCT server's REST API. [`Ids`] cannot be empty, so "every job" cannot be said by accident.
+//! * [`webdav`]: staging inputs on a WebDAV store.
+//! * [`arex`]: reading session files of a running job from its CE.
+//! * [`error`]: every failure carries a class that says what to do about it.
+//! * [`retry`]: when to try again; [`limit`]: how many requests at a time.
+
+pub mod act;
+pub mod arex;
+mod body;
+pub mod error;
+mod http;
+pub mod ids;
+pub mod limit;
+mod path;
+pub mod retry;
+pub mod webdav;
+mod wire;
+
+pub use body::{InputFile, Progress};
+pub use error::{AuthReason, ErrorClass, RemoteError};
+pub use http::Timeouts;
+pub use ids::{Ids, MAX_IDS};

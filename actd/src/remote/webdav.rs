@@ -1,0 +1,1 @@
+//! Staging of input files on a WebDAV store.
