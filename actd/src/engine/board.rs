@@ -1,0 +1,95 @@
+//! The reading side of the engine: all jobs as they are now, for as many readers as like, without asking the engine.
+//!
+//! Only the engine writes. A reader holds the lock for as long as it takes to copy references; it must not wait for
+//! anything meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use act_proto::jobs::Progress;
+
+use crate::job::{Job, Key, ProxyId, ServerId, Time};
+
+/// All jobs that are not history.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    /// By our key.
+    pub by_key: BTreeMap<Key, Arc<Job>>,
+    /// By the server's id, for jobs of the identity in force.
+    pub by_id: HashMap<ServerId, Key>,
+    /// The revision of the last change.
+    pub rev: u64,
+    /// When the server's list was last read completely.
+    pub as_of: Option<Time>,
+    /// The identity in force.
+    pub proxyid: ProxyId,
+    /// Why nothing is sent to the server just now.
+    pub gates: Gates,
+    /// Rows on the server that look like leftovers of lost requests of ours.
+    pub orphans: Vec<ServerId>,
+    /// Transfers under way. Not part of the revision.
+    pub progress: HashMap<Key, (TransferKind, Progress)>,
+}
+
+/// What a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferKind {
+    /// Inputs to the server or to WebDAV.
+    Upload,
+    /// Results from the server.
+    Download,
+    /// Results to where the user wants them.
+    Deliver,
+}
+
+/// Conditions that hold back work of all jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// No usable credential: the sentence.
+    pub credential: Option<String>,
+    /// The server is away or broken: the sentence, and when it is tried again.
+    pub server: Option<(String, Time)>,
+    /// No room for results: the sentence.
+    pub disk: Option<String>,
+}
+
+/// Shared access to [`Jobs`].
+#[derive(Debug, Clone)]
+pub struct Board {
+    jobs: Arc<RwLock<Jobs>>,
+    rev: watch::Sender<u64>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { jobs: Arc::default(), rev: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// A look at the jobs. Do not keep it across anything slow.
+    #[must_use]
+    pub fn read(&self) -> RwLockReadGuard<'_, Jobs> {
+        // The engine's writes leave the data whole at each step, so a poisoned lock still holds good data.
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the engine only.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Jobs> {
+        self.jobs.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells waiting readers that the revision is now this.
+    pub(crate) fn announce(&self, rev: u64) {
+        self.rev.send_replace(rev);
+    }
+
+    /// Waits until the revision is above `since`.
+    pub async fn changed_after(&self, since: u64) {
+        let mut rx = self.rev.subscribe();
+        // The sender lives as long as `self`.
+        let _ = rx.wait_for(|rev| *rev > since).await;
+    }
+}

@@ -1,0 +1,231 @@
+//! What the rest of the daemon may ask of the engine. Every call that changes something is answered when the change is
+//! on disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use act_proto::error::{ApiError, Kind};
+use act_proto::events::Event;
+use act_proto::jobs::{Bulk, Operation};
+
+use super::board::Board;
+use crate::job::{Job, Key, Options, ServerId, Spec, Time};
+
+/// A checked job that is to be submitted.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its name, if the description gives one.
+    pub name: Option<String>,
+    /// Its batch.
+    pub batch: String,
+    /// How to treat it.
+    pub options: Options,
+    /// What to submit.
+    pub spec: Spec,
+    /// A name for it that makes submitting it again a no-op: `CLIENT_REF/INDEX`.
+    pub client_ref: Option<String>,
+}
+
+/// What can be wished of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Kill.
+    Kill,
+    /// Drop them and their results.
+    Clean,
+    /// Fetch what failed jobs left.
+    Fetch,
+    /// Run them again.
+    Resubmit,
+    /// Make them ours.
+    Adopt,
+}
+
+/// A `get`.
+#[derive(Debug, Clone)]
+pub struct Get {
+    /// The jobs.
+    pub keys: Vec<Key>,
+    /// Absolute directory in which their directories are made.
+    pub parent: PathBuf,
+    /// Name these after the jobs.
+    pub use_jobname: bool,
+    /// Leave the server as it is.
+    pub noclean: bool,
+    /// Copy what is stored here.
+    pub copy: bool,
+    /// Paths that start so are not downloaded.
+    pub exclude: Vec<String>,
+    /// WebDAV base of jobs that have none remembered.
+    pub webdav: Option<String>,
+}
+
+/// A message to the engine.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Submit {
+        jobs: Vec<NewJob>,
+        reply: oneshot::Sender<Result<Vec<Key>, ApiError>>,
+    },
+    Do {
+        verb: Verb,
+        keys: Vec<Key>,
+        webdav: Option<String>,
+        reply: oneshot::Sender<Result<Bulk, ApiError>>,
+    },
+    Get {
+        get: Get,
+        reply: oneshot::Sender<Result<u64, ApiError>>,
+    },
+    CancelOperation {
+        operation: u64,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
+    /// Read the server's list if the last one is older; answers when there is a younger one, or with the gate.
+    Refresh {
+        max_age: Duration,
+        reply: oneshot::Sender<()>,
+    },
+    /// Tell when all jobs under way are at rest and their state is on disk.
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// Columns of jobs, read from the server for one call.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    /// The jobs; none: all of the identity in force.
+    pub ids: Vec<ServerId>,
+    /// Columns of the client table.
+    pub client: Vec<String>,
+    /// Columns of the ARC table.
+    pub arc: Vec<String>,
+}
+
+/// The engine, for everybody else. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// All jobs as they are now.
+    pub board: Board,
+    pub(crate) events: super::events::EventLog,
+    pub(crate) operations: super::operations::Operations,
+    pub(crate) store: crate::store::Reader,
+}
+
+fn gone<T>(_: T) -> ApiError {
+    ApiError::new(Kind::Stopping, "the daemon is stopping").hint("try again when it runs again; nothing is lost")
+}
+
+impl EngineHandle {
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(make(reply)).await.map_err(gone)?;
+        answer.await.map_err(gone)
+    }
+
+    /// Takes jobs. When it answers they are on disk. Keys are in the order of the jobs.
+    ///
+    /// # Errors
+    /// The job cache cannot be written, or the daemon is stopping.
+    pub async fn submit(&self, jobs: Vec<NewJob>) -> Result<Vec<Key>, ApiError> {
+        self.ask(|reply| Command::Submit { jobs, reply }).await?
+    }
+
+    /// Does something to jobs, named by their keys. Answers when the server has, or when it is clear that it will not
+    /// for now; what was wished for stays wished for.
+    ///
+    /// # Errors
+    /// The job cache cannot be written, or the daemon is stopping. Failures of single jobs are in the reply.
+    pub async fn act(&self, verb: Verb, keys: Vec<Key>, webdav: Option<String>) -> Result<Bulk, ApiError> {
+        self.ask(|reply| Command::Do { verb, keys, webdav, reply }).await?
+    }
+
+    /// Starts a delivery; answers with the operation's number.
+    ///
+    /// # Errors
+    /// The job cache cannot be written, or the daemon is stopping.
+    pub async fn get(&self, get: Get) -> Result<u64, ApiError> {
+        self.ask(|reply| Command::Get { get, reply }).await?
+    }
+
+    /// An operation's items after the first `seen`. Waits up to `timeout` for a new one.
+    ///
+    /// # Errors
+    /// There is no such operation.
+    pub async fn operation(&self, number: u64, seen: usize, timeout: Duration) -> Result<Operation, ApiError> {
+        self.operations.get(number, seen, timeout).await
+    }
+
+    /// Ends an operation. Jobs whose results are not complete yet are left as they are on the server.
+    ///
+    /// # Errors
+    /// There is no such operation.
+    pub async fn cancel_operation(&self, operation: u64) -> Result<(), ApiError> {
+        self.ask(|reply| Command::CancelOperation { operation, reply }).await?
+    }
+
+    /// Makes sure that the server's list is no older than this, if the server can be asked at all and was not asked too
+    /// recently.
+    pub async fn refresh(&self, max_age: Duration) {
+        let _ = self.ask(|reply| Command::Refresh { max_age, reply }).await;
+    }
+
+    /// Jobs that are finished with, newest first, at most `limit` for which `keep` holds.
+    #[must_use]
+    pub fn history(&self, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Job> {
+        self.store.history(limit, keep)
+    }
+
+    /// A job by its key, history included.
+    #[must_use]
+    pub fn job(&self, key: Key) -> Option<Arc<Job>> {
+        let live = self.board.read().by_key.get(&key).cloned();
+        live.or_else(|| self.store.closed(key).map(Arc::new))
+    }
+
+    /// What a job was submitted with; nothing for jobs that others submitted.
+    #[must_use]
+    pub fn spec(&self, key: Key) -> Option<Spec> {
+        self.store.spec(key)
+    }
+
+    /// Events after `since`, and whether some of them are no longer kept.
+    #[must_use]
+    pub fn events(&self, since: u64, limit: usize) -> (Vec<Event>, bool) {
+        self.events.after(since, limit)
+    }
+
+    /// The events of one job, oldest first.
+    #[must_use]
+    pub fn log(&self, key: Key) -> Vec<Event> {
+        self.events.of_job(key)
+    }
+
+    /// Number of the newest event.
+    #[must_use]
+    pub fn last_event(&self) -> u64 {
+        self.events.last()
+    }
+
+    /// New events as they come. A receiver that lags must read on with [`Self::events`].
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+
+    /// Stops the engine: no new work is begun, what is under way gets until `deadline`, everything known is on disk.
+    pub async fn stop(&self, deadline: Duration) {
+        let _ = tokio::time::timeout(deadline, self.ask(|reply| Command::Stop { reply })).await;
+    }
+
+    /// When a job was last seen on the server's list, for messages.
+    #[must_use]
+    pub fn as_of(&self) -> Option<Time> {
+        self.board.read().as_of
+    }
+}

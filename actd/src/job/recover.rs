@@ -1,0 +1,26 @@
+//! What was in flight when the daemon ended is settled here, once, when it starts again. Everything else goes on by itself.
+
+use super::apply::{IN_FLIGHT_MS, apply};
+use super::fault::{Class, Fault};
+use super::{Job, Phase, Time};
+use crate::job::apply::Input;
+
+/// Settles a job as it was found on disk. A request whose phase was committed may have been sent, may have been executed,
+/// or may be executed yet.
+pub fn recover(job: &mut Job, now: Time) {
+    let unanswered = || Fault::new(Class::Ambiguous, "the daemon ended before the server answered");
+    match job.phase {
+        // A row may exist that nobody will use: it never runs. Ask for another.
+        Phase::Creating { .. } => {
+            apply(job, Input::Created(Err(unanswered())), now);
+            job.in_flight_until = Time::default();
+        }
+        // The same upload or description to the same row again does no harm; its opposite must wait.
+        Phase::Uploading { done: false, .. } | Phase::Confirming { .. } => {
+            job.in_flight_until = now.plus(IN_FLIGHT_MS);
+        }
+        _ => {}
+    }
+    // Pauses were meant for a daemon that ran on.
+    job.retry.at = Time::default();
+}

@@ -1,0 +1,409 @@
+//! The job cache on disk: the only place that knows sled.
+//!
+//! **Durability.** sled 0.34 loses on SIGKILL what was not flushed, and its flush alone (`sync_file_range`) does not
+//! survive a power cut. So a commit is: one batch, one flush, one `fdatasync` of sled's file. [`Store::commit`] returns
+//! after all three; nobody outside is told of a change, and no side effect that relies on it is begun, before that. The
+//! engine commits many changes at once, so the price (a fraction of a millisecond to a few) is paid per turn, not per job.
+//!
+//! **Layout.** One tree; the first byte of a key says what it is, numbers are big-endian so that they sort:
+//!
+//! | key | value |
+//! |---|---|
+//! | `j` key | a live job |
+//! | `c` key | a closed job |
+//! | `s` key | what it was submitted with |
+//! | `e` number | an event |
+//! | `l` key number | nothing: that event is about that job |
+//! | `r` client reference | the job's key |
+//! | `o` number | a lost POST |
+//! | `m` word | one of the daemon's own facts |
+//!
+//! One tree, because sled applies a batch atomically only within a tree.
+//!
+//! **A bad state directory stops the daemon** with a sentence; it is never replaced by an empty one.
+
+pub mod record;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::job::{Job, Key, Spec};
+use record::{EventRecord, LostPost, decode, encode};
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory or a file in it.
+    #[error("the state directory {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// sled's own trouble.
+    #[error("the job cache {path} cannot be used: {why}")]
+    Sled {
+        /// Its directory.
+        path: PathBuf,
+        /// What sled said.
+        why: String,
+    },
+    /// A record.
+    #[error("the job cache holds a record that cannot be read ({what}): {source}")]
+    Record {
+        /// Which.
+        what: String,
+        /// Why.
+        source: record::RecordError,
+    },
+}
+
+/// sled's page cache, bytes. Live jobs are in memory anyway.
+const CACHE: u64 = 16 << 20;
+
+/// Everything there is at start.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// All jobs that are not history.
+    pub jobs: Vec<Job>,
+    /// The number of the last event.
+    pub last_event: u64,
+    /// The next key to give.
+    pub next_key: u64,
+    /// Lost POSTs, by number.
+    pub lost_posts: Vec<(u64, LostPost)>,
+    /// The identity that was in force.
+    pub proxyid: Option<i64>,
+}
+
+/// The job cache, for its one writer.
+#[derive(Debug)]
+pub struct Store {
+    tree: sled::Tree,
+    // Keeps the database open: sled closes it with its last handle.
+    db: sled::Db,
+    file: File,
+    path: PathBuf,
+    instance_id: String,
+}
+
+/// The job cache, for readers: history, specs, events. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    tree: sled::Tree,
+}
+
+/// Changes that become durable together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    batch: sled::Batch,
+    changes: usize,
+}
+
+fn key1(kind: u8, number: u64) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn key2(kind: u8, a: u64, b: u64) -> [u8; 17] {
+    let mut key = [kind; 17];
+    key[1..9].copy_from_slice(&a.to_be_bytes());
+    key[9..].copy_from_slice(&b.to_be_bytes());
+    key
+}
+
+fn number(key: &[u8]) -> u64 {
+    key.get(key.len().saturating_sub(8)..).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes)
+}
+
+impl Store {
+    /// Opens the cache in `dir`, or makes one where there is none. The caller holds the lock of the state directory.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("jobs.sled");
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, source }
+        };
+        fs::create_dir_all(&path).map_err(io(&path))?;
+        remove_unfinished_snapshots(&path).map_err(io(&path))?;
+        let sled_error = |e: sled::Error| StoreError::Sled { path: path.clone(), why: e.to_string() };
+        let db = sled::Config::new()
+            .path(&path)
+            .cache_capacity(CACHE)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None)
+            .open()
+            .map_err(sled_error)?;
+        let file_path = path.join("db");
+        let file = File::open(&file_path).map_err(io(&file_path))?;
+        let tree: sled::Tree = sled::Tree::clone(&db);
+        let mut store = Self { tree, db, file, path: path.clone(), instance_id: String::new() };
+        store.instance_id = match store.tree.get(b"minstance").map_err(sled_error)? {
+            Some(id) => String::from_utf8_lossy(&id).into_owned(),
+            None => {
+                let id = uuid::Uuid::new_v4().to_string();
+                let mut batch = Batch::default();
+                batch.batch.insert(b"minstance", id.as_bytes());
+                batch.changes += 1;
+                store.commit(batch)?;
+                id
+            }
+        };
+        Ok(store)
+    }
+
+    /// A random name of this state directory, made when it was.
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.instance_id
+    }
+
+    /// For readers.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { tree: self.tree.clone() }
+    }
+
+    /// Reads what the engine needs in memory.
+    ///
+    /// # Errors
+    /// A record that cannot be read: nothing is skipped silently.
+    pub fn load(&self) -> Result<Loaded, StoreError> {
+        let sled_error = |e: sled::Error| StoreError::Sled { path: self.path.clone(), why: e.to_string() };
+        let mut loaded = Loaded::default();
+        for item in self.tree.scan_prefix(b"j") {
+            let (key, value) = item.map_err(sled_error)?;
+            let job: Job = read(&key, &value)?;
+            loaded.next_key = loaded.next_key.max(job.key.0 + 1);
+            loaded.jobs.push(job);
+        }
+        for item in self.tree.scan_prefix(b"o") {
+            let (key, value) = item.map_err(sled_error)?;
+            loaded.lost_posts.push((number(&key), read(&key, &value)?));
+        }
+        let last = |kind: u8| -> Result<u64, StoreError> {
+            let last = self.tree.scan_prefix([kind]).next_back().transpose().map_err(sled_error)?;
+            Ok(last.map_or(0, |(key, _)| number(&key)))
+        };
+        loaded.last_event = last(b'e')?;
+        let stored_next = self.tree.get(b"mnext_key").map_err(sled_error)?.map_or(1, |v| number(&v));
+        loaded.next_key = loaded.next_key.max(last(b'c')? + 1).max(stored_next).max(1);
+        loaded.proxyid = self
+            .tree
+            .get(b"mproxyid")
+            .map_err(sled_error)?
+            .and_then(|v| v.as_ref().try_into().ok())
+            .map(i64::from_be_bytes);
+        Ok(loaded)
+    }
+
+    /// Makes a batch durable: applied, flushed, synced.
+    ///
+    /// # Errors
+    /// The disk is full or broken. The daemon must not go on as if it had been written.
+    pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if batch.changes == 0 {
+            return Ok(());
+        }
+        let sled_error = |e: sled::Error| StoreError::Sled { path: self.path.clone(), why: e.to_string() };
+        self.tree.apply_batch(batch.batch).map_err(sled_error)?;
+        self.db.flush().map_err(sled_error)?;
+        self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StoreError> {
+    decode(value).map_err(|source| {
+        let kind = key.first().copied().map_or('?', char::from);
+        StoreError::Record { what: format!("{kind} {}", number(key)), source }
+    })
+}
+
+/// sled leaves a `snap.*.generating` behind when it is killed while it writes a snapshot, and then refuses to open. The
+/// log has everything, so the unfinished file may go.
+fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Batch {
+    fn put<T: serde::Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), StoreError> {
+        let bytes = encode(value).map_err(|source| StoreError::Record { what: "new".into(), source })?;
+        self.batch.insert(key, bytes);
+        self.changes += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.batch.remove(key);
+        self.changes += 1;
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes == 0
+    }
+
+    /// Writes a job; one that is history moves there.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn job(&mut self, job: &Job) -> Result<(), StoreError> {
+        if job.is_history() {
+            self.remove(&key1(b'j', job.key.0));
+            self.put(&key1(b'c', job.key.0), job)
+        } else {
+            self.put(&key1(b'j', job.key.0), job)
+        }
+    }
+
+    /// Forgets a live job without a trace in the history.
+    pub fn forget(&mut self, key: Key) {
+        self.remove(&key1(b'j', key.0));
+    }
+
+    /// Writes what a job is submitted with.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn spec(&mut self, key: Key, spec: &Spec) -> Result<(), StoreError> {
+        self.put(&key1(b's', key.0), spec)
+    }
+
+    /// Writes that this client reference is that job.
+    pub fn client_ref(&mut self, client_ref: &str, key: Key) {
+        self.batch.insert([b"r", client_ref.as_bytes()].concat(), &key.0.to_be_bytes());
+        self.changes += 1;
+    }
+
+    /// Writes the next key to give.
+    pub fn next_key(&mut self, next: u64) {
+        self.batch.insert(b"mnext_key", &next.to_be_bytes());
+        self.changes += 1;
+    }
+
+    /// Writes the identity in force.
+    pub fn proxyid(&mut self, proxyid: i64) {
+        self.batch.insert(b"mproxyid", &proxyid.to_be_bytes());
+        self.changes += 1;
+    }
+
+    /// Writes an event.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn event(&mut self, seq: u64, event: &EventRecord) -> Result<(), StoreError> {
+        if let Some(key) = event.key {
+            self.batch.insert(&key2(b'l', key.0, seq), &[]);
+        }
+        self.put(&key1(b'e', seq), event)
+    }
+
+    /// Writes a lost POST.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn lost_post(&mut self, number: u64, lost: &LostPost) -> Result<(), StoreError> {
+        self.put(&key1(b'o', number), lost)
+    }
+}
+
+impl Reader {
+    /// Closed jobs, newest first, at most `limit` for which `keep` holds. Records that cannot be read are left out and
+    /// logged.
+    #[must_use]
+    pub fn history(&self, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Job> {
+        self.tree
+            .scan_prefix(b"c")
+            .rev()
+            .filter_map(|item| readable(item.ok()?))
+            .filter(|job| keep(job))
+            .take(limit)
+            .collect()
+    }
+
+    /// A closed job.
+    #[must_use]
+    pub fn closed(&self, key: Key) -> Option<Job> {
+        self.one(&key1(b'c', key.0))
+    }
+
+    /// What a job was submitted with.
+    #[must_use]
+    pub fn spec(&self, key: Key) -> Option<Spec> {
+        self.one(&key1(b's', key.0))
+    }
+
+    /// The job that was submitted under this reference.
+    #[must_use]
+    pub fn by_client_ref(&self, client_ref: &str) -> Option<Key> {
+        let value = self.tree.get([b"r", client_ref.as_bytes()].concat()).ok()??;
+        Some(Key(number(&value)))
+    }
+
+    /// Events after `since`, oldest first, and whether some after it are no longer there.
+    #[must_use]
+    pub fn events(&self, since: u64, limit: usize) -> (Vec<(u64, EventRecord)>, bool) {
+        let from = key1(b'e', since.saturating_add(1));
+        let events: Vec<_> = self
+            .tree
+            .range(from.as_slice()..b"f".as_slice())
+            .filter_map(|item| {
+                let (key, value) = item.ok()?;
+                Some((number(&key), readable((key, value))?))
+            })
+            .take(limit)
+            .collect();
+        let gap = events.first().is_some_and(|(seq, _)| *seq > since.saturating_add(1));
+        (events, gap)
+    }
+
+    /// The events about a job, oldest first.
+    #[must_use]
+    pub fn events_of(&self, key: Key) -> Vec<(u64, EventRecord)> {
+        let mut prefix = key1(b'l', key.0);
+        prefix[0] = b'l';
+        self.tree
+            .scan_prefix(prefix)
+            .filter_map(|item| {
+                let seq = number(&item.ok()?.0);
+                Some((seq, self.one(&key1(b'e', seq))?))
+            })
+            .collect()
+    }
+
+    fn one<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Option<T> {
+        let value = self.tree.get(key).ok()??;
+        readable((key.into(), value))
+    }
+}
+
+fn readable<T: serde::de::DeserializeOwned>((key, value): (sled::IVec, sled::IVec)) -> Option<T> {
+    match read(&key, &value) {
+        Ok(value) => Some(value),
+        Err(e) => {
+            tracing::warn!(error = %e, "left out");
+            None
+        }
+    }
+}
+
+/// Shares a spec between the pieces of work that need it.
+#[must_use]
+pub fn shared_spec(reader: &Reader, key: Key) -> Option<Arc<Spec>> {
+    reader.spec(key).map(Arc::new)
+}

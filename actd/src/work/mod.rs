@@ -1,0 +1,125 @@
+//! The hands of the daemon: every piece of work that touches the network or the user's files, one function each.
+//!
+//! A piece of work gets all it needs in [`Work`] and answers with [`Input`]s for the core. It never touches the store or
+//! a job's record. Every piece may be done twice: after a crash the engine asks for it again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::job::apply::{Input, Row};
+use crate::job::fault::Fault;
+use crate::job::{Key, ServerId, Spec, Time};
+
+/// A piece of work. Batches hold at most [`BATCH`] jobs, all of the identity that is in force.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// POST /jobs: a row for each.
+    Create(Vec<(Key, Arc<Spec>)>),
+    /// Upload all local inputs of a job: to the server, or into its WebDAV directory. Checks before and after each file
+    /// that it is the one recorded.
+    Upload {
+        /// The job.
+        key: Key,
+        /// Its row.
+        id: ServerId,
+        /// Inputs and WebDAV base.
+        spec: Arc<Spec>,
+    },
+    /// PUT /jobs: the descriptions, with WebDAV sources put in where the job has a base.
+    Confirm(Vec<(Key, ServerId, Arc<Spec>)>),
+    /// GET /jobs with the few columns that tell whether anything changed.
+    List,
+    /// GET /jobs for the words of ARC about jobs that ended badly.
+    Look(Vec<(Key, ServerId)>),
+    /// Download all results of one run, verify, publish as a directory, write its manifest.
+    Retrieve(Retrieve),
+    /// DELETE /jobs for rows that still are of the given run and in a state that has results or failed: lists them again
+    /// immediately before. An empty run means "whatever run": a person asked for it.
+    Clean(Vec<(Key, ServerId, Box<str>)>),
+    /// PATCH action=cancel.
+    Kill(Vec<(Key, ServerId)>),
+    /// PATCH action=fetch.
+    Fetch(Vec<(Key, ServerId)>),
+    /// PATCH action=resubmit.
+    Resubmit(Vec<(Key, ServerId)>),
+    /// Cancel rows that we made and never confirmed. Rows that meanwhile have a description are left alone.
+    CancelRows(Vec<(Key, ServerId)>),
+    /// Delete a job's directory on WebDAV; that there is none is success.
+    Sweep {
+        /// The job.
+        key: Key,
+        /// The server id the directory is named after.
+        id: ServerId,
+        /// Base URL.
+        base: String,
+    },
+    /// Deliver stored results: rename, or copy and remove, into a directory made in `parent`.
+    Deliver {
+        /// The job.
+        key: Key,
+        /// Where they are.
+        from: PathBuf,
+        /// In which directory theirs is made.
+        parent: PathBuf,
+        /// Its name, if that is free.
+        name: String,
+        /// Leave them where they are, too.
+        copy: bool,
+    },
+    /// Move stored results that nobody wants into the trash of the results directory.
+    Discard {
+        /// The job.
+        key: Key,
+        /// Where they are.
+        dir: PathBuf,
+    },
+}
+
+/// A download.
+#[derive(Debug, Clone)]
+pub struct Retrieve {
+    /// The job.
+    pub key: Key,
+    /// Its row.
+    pub id: ServerId,
+    /// The run whose results they must be.
+    pub run: Box<str>,
+    /// The job's name, for the manifest.
+    pub job_name: Option<Box<str>>,
+    /// The directory in which the job's directory is made.
+    pub parent: PathBuf,
+    /// The name of the job's directory, if that is free: otherwise `NAME_1`, `NAME_2`...
+    pub name: String,
+    /// Paths that start so are not downloaded.
+    pub exclude: Vec<String>,
+}
+
+/// The most jobs in one request: what act itself uses.
+pub const BATCH: usize = 100;
+
+/// What a piece of work gives.
+#[derive(Debug)]
+pub enum Done {
+    /// Something for each of the jobs it was about, and how the exchange as a whole went (for the gates: a server that
+    /// is away or a credential that is refused stops more than one job).
+    Jobs {
+        /// For each job what came of it. Every key of the work appears exactly once.
+        inputs: Vec<(Key, Input)>,
+        /// The failure of the exchange itself, if it failed.
+        fault: Option<Fault>,
+    },
+    /// The server's list.
+    Listed(Result<Listing, Fault>),
+}
+
+/// A complete list of the server's jobs of the identity in force.
+#[derive(Debug)]
+pub struct Listing {
+    /// By server id.
+    pub rows: HashMap<ServerId, Row>,
+    /// When the request was sent: it proves nothing of what was done after that.
+    pub sent: Time,
+    /// How far the server's clock is ahead of ours, milliseconds.
+    pub skew_ms: i64,
+}
