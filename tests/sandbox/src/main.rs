@@ -1,1 +1,129 @@
-fn main() {}
+//! The command `act-sandbox`: arguments, log, signals. What it serves is in the library.
+
+use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+
+use act_sandbox::{Delays, Info, Options, Sandbox, Workers};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// An aCT server in small: REST API, WebDAV store and computing element on loopback ports. It really runs the jobs.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Directory for everything; a second start in it keeps jobs, keys and ports.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Port of the REST API; 0 means the one used before in this directory, else a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Requests worked on at a time: a number, or `many`. With 1 an idle connection blocks everybody, as on a real server.
+    #[arg(long, default_value = "1")]
+    workers: Workers,
+    /// Let clients keep their connections; a real server closes them after each answer.
+    #[arg(long)]
+    keep_alive: bool,
+    /// Time in each job state, in milliseconds.
+    #[arg(long, default_value_t = 20)]
+    delay: u64,
+    /// Instead of --delay: a real server's times divided by this factor.
+    #[arg(long, conflicts_with = "delay")]
+    speed: Option<f64>,
+    /// Single times in milliseconds: handover tosubmit submitting accepted status fetching cancel resubmit.
+    #[arg(long, value_name = "NAME=MS,...", default_value = "")]
+    delays: String,
+    /// Jobs that run at a time.
+    #[arg(long, default_value_t = 8)]
+    slots: usize,
+    /// Deliver outputs whose names a real server cannot move.
+    #[arg(long)]
+    deliver_any_name: bool,
+    /// How long the user's proxy is valid, in seconds.
+    #[arg(long, default_value_t = 24 * 3600)]
+    proxy_validity: u64,
+    /// Let the WebDAV store take uploads itself, instead of redirecting them to a pool as dCache does.
+    #[arg(long)]
+    webdav_plain: bool,
+    /// When ready, print one JSON line with all addresses and paths.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("ACT_SANDBOX_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .init();
+    let Command::Serve(serve) = cli.command;
+    match run(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(serve: Serve) -> Result<(), Box<dyn Error>> {
+    let mut delays = match serve.speed {
+        Some(factor) => Delays::real(factor),
+        None => Delays::all(Duration::from_millis(serve.delay)),
+    };
+    delays.change(&serve.delays)?;
+    let options = Options {
+        port: serve.port,
+        workers: serve.workers,
+        keep_alive: serve.keep_alive,
+        delays,
+        slots: serve.slots,
+        deliver_any_name: serve.deliver_any_name,
+        proxy_validity: Duration::from_secs(serve.proxy_validity),
+        webdav_redirects: !serve.webdav_plain,
+        ..Options::new(serve.dir)
+    };
+    // Before the ready line: whoever reads it may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let sandbox = Sandbox::start(options).await?;
+    announce(sandbox.info(), serve.json)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = sandbox.stopped() => {}
+    }
+    sandbox.shutdown().await;
+    Ok(())
+}
+
+fn announce(info: &Info, json: bool) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, info)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "aCT server   {}", info.server)?;
+        writeln!(out, "CE           {}", info.ce)?;
+        writeln!(out, "WebDAV       {}", info.webdav)?;
+        writeln!(out, "admin        {}", info.admin)?;
+        writeln!(out, "\nTo use it:\n  export X509_CERT_DIR={}", info.ca_dir.display())?;
+        writeln!(out, "  actctl --conf {} proxy", info.config.display())?;
+    }
+    out.flush()?;
+    Ok(())
+}

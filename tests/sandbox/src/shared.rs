@@ -1,0 +1,215 @@
+//! What the parts of one running sandbox have in common: settings, directories, the state behind its lock, and the
+//! snapshot of it on disk.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    fault::Faults,
+    journal::Journal,
+    options::Options,
+    pki::Pki,
+    state::{
+        Seconds, State,
+        view::{Session, SessionView},
+    },
+};
+
+/// Where things lie under the sandbox's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Dirs {
+    root: PathBuf,
+}
+
+impl Dirs {
+    pub(crate) fn new(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let dirs = Self { root: root.canonicalize()? };
+        for dir in [dirs.act().join("data"), dirs.act().join("tmp"), dirs.root.join("ce/session")] {
+            fs::create_dir_all(dir)?;
+        }
+        Ok(dirs)
+    }
+
+    /// The aCT server's working directory.
+    pub(crate) fn act(&self) -> PathBuf {
+        self.root.join("act")
+    }
+
+    /// Files uploaded for job `id`.
+    pub(crate) fn data(&self, id: i64) -> PathBuf {
+        self.root.join(format!("act/data/{id}"))
+    }
+
+    /// Outputs fetched from the CE.
+    pub(crate) fn results(&self, ce_id: &str) -> PathBuf {
+        self.root.join("act/tmp").join(ce_id)
+    }
+
+    /// The job's directory on the CE.
+    pub(crate) fn session(&self, ce_id: &str) -> PathBuf {
+        self.root.join("ce/session").join(ce_id)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.root.join("state.json")
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+/// A computing element's queue that the server knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// As in GET /info.
+    pub(crate) url: String,
+    /// Whether jobs can be submitted to it.
+    pub(crate) up: bool,
+}
+
+/// One running sandbox.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) dirs: Dirs,
+    pub(crate) pki: Pki,
+    pub(crate) clusters: Vec<Cluster>,
+    /// `https://localhost:PORT` of the CE.
+    pub(crate) ce_url: String,
+    pub(crate) journal: Journal,
+    pub(crate) faults: Faults,
+    /// One permit per job that may run.
+    pub(crate) slots: Semaphore,
+    pub(crate) open_connections: AtomicU64,
+    pub(crate) last_connection: AtomicU64,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    state: Mutex<State>,
+    dirty: AtomicBool,
+    changed: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        options: Options,
+        dirs: Dirs,
+        pki: Pki,
+        clusters: Vec<Cluster>,
+        ce_url: String,
+        state: State,
+    ) -> Self {
+        Self {
+            slots: Semaphore::new(options.slots.max(1)),
+            options,
+            dirs,
+            pki,
+            clusters,
+            ce_url,
+            journal: Journal::default(),
+            faults: Faults::default(),
+            open_connections: AtomicU64::new(0),
+            last_connection: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            state: Mutex::new(state),
+            dirty: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Looks at the state.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the state; the snapshot follows soon.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let result = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.dirty.store(true, Ordering::Release);
+        self.changed.notify_one();
+        result
+    }
+
+    /// Writes snapshots until the sandbox stops, and one more then. With many jobs a snapshot takes long, so the
+    /// pause after it grows with it.
+    pub(crate) async fn keep_snapshot(&self) {
+        let mut pause = Duration::from_millis(100);
+        while !self.stop.is_cancelled() {
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = self.stop.cancelled() => break,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => break,
+            }
+            let begin = Instant::now();
+            self.save_if_changed();
+            pause = Duration::from_millis(100).max(begin.elapsed() * 20);
+        }
+    }
+
+    /// Writes the snapshot if something changed since the last.
+    pub(crate) fn save_if_changed(&self) {
+        if !self.dirty.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let text = self.read(serde_json::to_vec);
+        let path = self.dirs.snapshot();
+        let part = path.with_extension("part");
+        let written = text
+            .map_err(io::Error::other)
+            .and_then(|text| fs::write(&part, text))
+            .and_then(|()| fs::rename(&part, &path));
+        if let Err(error) = written {
+            tracing::error!(%error, path = %path.display(), "the snapshot was not written");
+        }
+    }
+}
+
+/// Reads the snapshot of an earlier run, or begins with an empty state.
+pub(crate) fn load(dirs: &Dirs) -> io::Result<State> {
+    match fs::read(dirs.snapshot()) {
+        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut state = State::default();
+            state.token_key = (0..32).map(|_| fastrand::alphanumeric()).collect();
+            Ok(state)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl SessionView for Shared {
+    fn session(&self, id: &str) -> Option<Session> {
+        self.read(|state| {
+            let mine = |job: &&crate::state::Job| {
+                job.arc.as_ref().is_some_and(|arc| arc.id_from_endpoint.as_deref() == Some(id))
+            };
+            let job = state.jobs.values().find(mine)?;
+            let owner = state.proxies.get(&job.proxyid)?.dn.clone();
+            Some(Session { dir: self.dirs.session(id), owner })
+        })
+    }
+}
+
+/// The clock of the server.
+pub(crate) fn now() -> Seconds {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Seconds::try_from(since.as_secs()).unwrap_or(Seconds::MAX)
+}
