@@ -200,10 +200,10 @@ async fn force(State(admin): State<Admin>, Path(id): Path<i64>, Json(force): Jso
         Some(dir)
     });
     let Some(dir) = placed else { return no_such_job(id) };
-    if let (Some(dir), Some(files)) = (dir, results) {
-        if let Err(error) = synthetic::write_files(&dir, &files, id) {
-            return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "msg": error.to_string() }))).into_response();
-        }
+    if let (Some(dir), Some(files)) = (dir, results)
+        && let Err(error) = synthetic::write_files(&dir, &files, id)
+    {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "msg": error.to_string() }))).into_response();
     }
     if drive {
         run::start(shared, id);

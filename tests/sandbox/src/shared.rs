@@ -187,9 +187,8 @@ pub(crate) fn load(dirs: &Dirs) -> io::Result<State> {
     match fs::read(dirs.snapshot()) {
         Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut state = State::default();
-            state.token_key = (0..32).map(|_| fastrand::alphanumeric()).collect();
-            Ok(state)
+            let token_key = (0..32).map(|_| fastrand::alphanumeric()).collect();
+            Ok(State { token_key, ..State::default() })
         }
         Err(error) => Err(error),
     }

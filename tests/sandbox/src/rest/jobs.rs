@@ -34,6 +34,7 @@ impl Query {
         self.0.get(key).map(String::as_str)
     }
 
+    #[expect(clippy::result_large_err, reason = "the error is the answer")]
     fn select(&self, shared: &Shared) -> Result<Selection, Response> {
         Selection::parse(self.get("id"), self.get("name"), self.get("state")).map_err(|error| match error {
             SelectError::Invalid(msg) => reply::message(StatusCode::BAD_REQUEST, msg),

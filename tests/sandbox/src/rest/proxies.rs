@@ -36,6 +36,7 @@ struct Sent {
 }
 
 /// Reads `cert` and `chain` with the real server's messages, of which two differ between POST and PUT.
+#[expect(clippy::result_large_err, reason = "the error is the answer")]
 fn read(body: &Value, no_cert: &str, no_chain: &str) -> Result<Sent, Response> {
     let Value::Object(fields) = body else { return Err(reply::html(StatusCode::INTERNAL_SERVER_ERROR)) };
     if fields.is_empty() {
