@@ -18,10 +18,9 @@ start() {
     local dir=$1 pki=$2 port=$3
     [ -x /usr/share/arc/arc-arex-ws-start ] || fail "A-REX is not installed: apt-get install nordugrid-arc-arex nordugrid-arc-plugins-needed"
     [ -r "$pki/host/cert.pem" ] || fail "no PKI of the sandbox in $pki"
-    mkdir -p "$dir"/{control,session,log,run,grid,tmp}
+    mkdir -p "$dir"/{control,session,log,run,tmp}
     chmod 755 "$dir"
     chmod 1777 "$dir/session" "$dir/tmp"
-    # The proxies' CA directory and the host key, as A-REX wants them.
     cat > "$dir/arc.conf" <<CONF
 [common]
 hostname = localhost
@@ -88,7 +87,7 @@ stop() {
 }
 
 case "${1-} $#" in
-    "start 4") start "$2" "$3" "$4" ;;
-    "stop 2") stop "$2" ;;
+    "start 4") start "$(realpath -m "$2")" "$(realpath "$3")" "$4" ;;
+    "stop 2") stop "$(realpath -m "$2")" ;;
     *) fail "usage: arex.sh start DIR PKI PORT | stop DIR" ;;
 esac
