@@ -255,7 +255,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
     attribute("join", Single, Word, LastWins).words(&["yes", "true", "no"]).doc(
         "Send stderr to the same file as stdout; exactly yes or true, in lower case.",
         "no",
-        "(join=\"yes\")",
+        "(stdout=\"out.txt\")(join=\"yes\")",
     ),
     globus("label", "jobname"),
     globus("librarypath", "environment"),

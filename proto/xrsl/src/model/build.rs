@@ -192,14 +192,24 @@ impl Builder<'_> {
                 None => {
                     let label = String::from_utf8_lossy(&r.name).into_owned();
                     let d = Diagnostic::reject("E25", value.span(), format!("each member of {label} must be {form}"));
-                    self.reject(self.tuple_fix(r, value, n, d).help(format!("write ({label}=({form}))")));
+                    self.reject(self.tuple_fix(r, value, n, d).help(format!("write ({label}={form})")));
                 }
             }
         }
         out
     }
 
-    /// `"A=1"` and `"A" "1"` for `("A" "1")`.
+    /// `(inputfiles="a" "b")`: one report for all of it. True if it was one.
+    fn flat_files(&mut self, r: &FlatRelation) -> bool {
+        let flat = !r.values.is_empty() && r.values.iter().all(|v| matches!(v, Flat::Literal(..)));
+        if flat {
+            let d = files::flat(self.text, r);
+            self.reject(d);
+        }
+        flat
+    }
+
+    /// `"A=1"` for `("A" "1")`.
     fn tuple_fix(&self, r: &FlatRelation, value: &Flat, n: usize, d: Diagnostic) -> Diagnostic {
         if n != 2 || &*r.name != b"environment" {
             return d;
@@ -247,6 +257,9 @@ impl Builder<'_> {
                 all(&mut |d| d.job.arguments.clone_from(&list));
             }
             "inputfiles" => {
+                if self.flat_files(r) {
+                    return;
+                }
                 for value in &r.values {
                     match files::input(self.text, r, value) {
                         Ok(input) => all(&mut |d| d.job.inputs.push(input.clone())),
@@ -255,6 +268,9 @@ impl Builder<'_> {
                 }
             }
             "outputfiles" => {
+                if self.flat_files(r) {
+                    return;
+                }
                 for value in &r.values {
                     match files::output(self.text, r, value) {
                         Ok(output) => all(&mut |d| d.job.outputs.push(output.clone())),

@@ -16,15 +16,8 @@ fn member<'f>(text: &[u8], r: &FlatRelation, value: &'f Flat) -> Result<Member<'
     let label = String::from_utf8_lossy(&r.name).into_owned();
     let form = format!("write ({label}=(\"name\" \"source or target\"))");
     let Flat::Sequence(span, items) = value else {
-        let mut d =
+        let d =
             Diagnostic::reject("E25", value.span(), format!("each member of {label} must be a list in parentheses"));
-        // A flat list of names, or of exactly one name and one URL, has one meaning.
-        if let ([one], Some(s)) = (r.values.as_slice(), value.string(text)) {
-            d = d.fix(Fix::one("write it as a list", Edit::replace(one.span(), format!("({} \"\")", quote(&s)))));
-        } else if let ([name, url], true) = (r.values.as_slice(), r.values.iter().all(|v| v.literal().is_some())) {
-            let edits = vec![Edit::insert(name.span().start as usize, "("), Edit::insert(url.span().end as usize, ")")];
-            d = d.fix(Fix { title: "put name and source into parentheses".to_owned(), edits });
-        }
         return Err(Box::new(d.help(form)));
     };
     let mut strings = Vec::with_capacity(items.len());
@@ -51,6 +44,25 @@ fn member<'f>(text: &[u8], r: &FlatRelation, value: &'f Flat) -> Result<Member<'
         return Err(Box::new(Diagnostic::reject("E61", *span, format!("a member of {label} has an empty name"))));
     }
     Ok((*span, items, strings))
+}
+
+/// Strings where lists belong: with a single one, or exactly two, it is clear what was meant.
+pub(super) fn flat(text: &[u8], r: &FlatRelation) -> Diagnostic {
+    let label = String::from_utf8_lossy(&r.name).into_owned();
+    let span = r.values.first().map_or(r.span, Flat::span).to(r.values.last().map_or(r.span, Flat::span));
+    let d = Diagnostic::reject("E25", span, format!("each member of {label} must be a list in parentheses"));
+    let d = d.help(format!("write ({label}=(\"name\" \"source or target\"))"));
+    match r.values.as_slice() {
+        [one] => {
+            let name = one.string(text).unwrap_or_default();
+            d.fix(Fix::one("write it as a list", Edit::replace(span, format!("({} \"\")", quote(&name)))))
+        }
+        [_, _] => {
+            let edits = vec![Edit::insert(span.start as usize, "("), Edit::insert(span.end as usize, ")")];
+            d.fix(Fix { title: "put name and source into parentheses".to_owned(), edits })
+        }
+        _ => d,
+    }
 }
 
 /// The members behind name and URL: options, and locations which are URLs themselves.

@@ -69,6 +69,11 @@ impl<'t> Cursor<'t> {
         cursor
     }
 
+    /// A cursor that knows no comments, for looking ahead within one piece of text.
+    pub(crate) fn plain(text: &'t [u8], at: usize) -> Self {
+        Self { text, at, comments: Vec::new(), open_comment: None }
+    }
+
     /// The byte here, 0 at the end. (ARC reads a 0 there too.)
     pub(crate) fn byte(&self) -> u8 {
         self.byte_at(self.at)
@@ -82,13 +87,18 @@ impl<'t> Cursor<'t> {
         self.at >= self.text.len()
     }
 
-    /// The comment that starts exactly at `at`.
+    /// The comment that ARC's scan found at `at`, be it in quotes or not.
     pub(crate) fn comment_at(&self, at: usize) -> Option<Span> {
         if self.byte_at(at) != b'(' || self.byte_at(at + 1) != b'*' {
             return None;
         }
         let i = self.comments.binary_search_by_key(&at, |c| c.start as usize).ok()?;
         self.comments.get(i).copied()
+    }
+
+    /// Whether a string of any form may start here.
+    pub(crate) fn string_starts(&self) -> bool {
+        !self.at_end() && (matches!(self.byte(), b'"' | b'\'' | b'^') || !is_terminator(self.byte()))
     }
 
     /// Skips blanks and comments; true if the cursor moved.
