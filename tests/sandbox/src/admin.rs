@@ -14,6 +14,9 @@
 //! | `GET /runs` | how often each job was really executed |
 //! | `GET /stats` | connections and requests |
 //! | `POST /broken` | `true`: every API request answers 500, `false`: heal |
+//! | `GET`, `DELETE /ce/journal`, `/webdav/journal` | the same for the CE and the WebDAV store |
+//! | `GET /webdav/contents` | what lies in the store |
+//! | `POST`, `DELETE /ce/faults`, `/webdav/faults` | their faults (another list, see [`crate::front::Fault`]) |
 //! | `POST /shutdown` | stop the sandbox |
 
 use std::{
@@ -33,22 +36,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    ce::Ce,
     fault::{Fault, glob},
+    front::{self, Front},
     run,
     sandbox::Info,
     shared::{Shared, now},
     state::{Job, State as Rows},
     synthetic::{self, Synthetic},
+    webdav::WebDav,
 };
 
 #[derive(Clone)]
 struct Admin {
     shared: Arc<Shared>,
     info: Arc<Info>,
+    webdav: Arc<WebDav>,
 }
 
 /// The admin API as a router.
-pub(crate) fn router(shared: Arc<Shared>, info: Arc<Info>) -> Router {
+pub(crate) fn router(shared: Arc<Shared>, info: Arc<Info>, ce: &Ce, webdav: Arc<WebDav>) -> Router {
     Router::new()
         .route("/", get(|State(admin): State<Admin>| async move { Json((*admin.info).clone()) }))
         .route("/journal", get(journal).delete(forget))
@@ -63,7 +70,34 @@ pub(crate) fn router(shared: Arc<Shared>, info: Arc<Info>) -> Router {
         .route("/stats", get(stats))
         .route("/broken", post(set_broken))
         .route("/shutdown", post(shutdown))
-        .with_state(Admin { shared, info })
+        .route("/webdav/contents", get(contents))
+        .nest("/ce", front_router(ce.front()))
+        .nest("/webdav", front_router(webdav.front()))
+        .with_state(Admin { shared, info, webdav })
+}
+
+fn front_router(front: &Front) -> Router<Admin> {
+    let (list, forget, add, heal) = (front.clone(), front.clone(), front.clone(), front.clone());
+    let journal = get(|| async move { Json(list.journal()) }).delete(|| async move {
+        forget.clear_journal();
+        StatusCode::NO_CONTENT
+    });
+    let faults = post(|Json(fault): Json<front::Fault>| async move {
+        add.add_fault(fault);
+        StatusCode::NO_CONTENT
+    });
+    let faults = faults.delete(|| async move {
+        heal.clear_faults();
+        StatusCode::NO_CONTENT
+    });
+    Router::new().route("/journal", journal).route("/faults", faults)
+}
+
+async fn contents(State(admin): State<Admin>) -> Response {
+    match admin.webdav.contents() {
+        Ok(names) => Json(names).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 #[derive(Deserialize)]

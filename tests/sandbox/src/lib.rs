@@ -22,4 +22,3 @@ pub mod webdav;
 
 pub use options::{Delays, Options, Workers};
 pub use sandbox::{Info, Sandbox, StartError};
-pub use state::view::{Session, SessionView};

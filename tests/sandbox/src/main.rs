@@ -2,7 +2,7 @@
 
 use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use act_sandbox::{Delays, Info, Options, Sandbox, Workers};
+use act_sandbox::{Delays, Info, Options, Sandbox, Workers, webdav::Behaviour};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,12 +52,32 @@ struct Serve {
     /// How long the user's proxy is valid, in seconds.
     #[arg(long, default_value_t = 24 * 3600)]
     proxy_validity: u64,
-    /// Let the WebDAV store take uploads itself, instead of redirecting them to a pool as dCache does.
-    #[arg(long)]
-    webdav_plain: bool,
+    /// How the WebDAV store takes uploads.
+    #[arg(long, value_enum, default_value_t = Storage::Plain)]
+    webdav: Storage,
     /// When ready, print one JSON line with all addresses and paths.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Storage {
+    /// Takes the body itself, always answers 201.
+    Plain,
+    /// Answers 204 when it replaces a file, as Apache does.
+    Apache,
+    /// Redirects uploads to a pool, as dCache does.
+    Dcache,
+}
+
+impl Storage {
+    fn behaviour(self) -> Behaviour {
+        match self {
+            Self::Plain => Behaviour::Plain,
+            Self::Apache => Behaviour::Apache,
+            Self::Dcache => Behaviour::Dcache { pool_tls: true },
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -94,7 +114,7 @@ async fn run(serve: Serve) -> Result<(), Box<dyn Error>> {
         slots: serve.slots,
         deliver_any_name: serve.deliver_any_name,
         proxy_validity: Duration::from_secs(serve.proxy_validity),
-        webdav_redirects: !serve.webdav_plain,
+        webdav: serve.webdav.behaviour(),
         ..Options::new(serve.dir)
     };
     // Before the ready line: whoever reads it may send a signal at once.

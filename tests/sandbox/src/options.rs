@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
+use crate::webdav::Behaviour;
+
 /// How many requests the REST server works on at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
@@ -130,8 +132,8 @@ pub struct Options {
     pub deliver_any_name: bool,
     /// How long the user's proxy is valid.
     pub proxy_validity: Duration,
-    /// Behave like dCache (redirect uploads to a pool) at the WebDAV store.
-    pub webdav_redirects: bool,
+    /// How the WebDAV store takes uploads.
+    pub webdav: Behaviour,
 }
 
 impl Options {
@@ -146,7 +148,7 @@ impl Options {
             slots: 8,
             deliver_any_name: false,
             proxy_validity: Duration::from_secs(24 * 3600),
-            webdav_redirects: true,
+            webdav: Behaviour::Plain,
         }
     }
 }

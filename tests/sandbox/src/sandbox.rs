@@ -1,20 +1,27 @@
 //! Starts and stops the parts of a sandbox: PKI, REST server, CE, WebDAV store, admin port, and the files a user
 //! needs.
 
-use std::{fs, io, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::{
     admin,
+    ce::{self, Ce},
     fault::Fault,
     journal::{Entry, Violation},
     listen,
     options::Options,
     pki::{Pki, PkiError, ProxyOptions},
     rest, run,
-    shared::{self, Cluster, Dirs, Shared},
+    shared::{self, Cluster, Dirs, Sessions, Shared},
+    webdav::{self, WebDav},
 };
 
 /// Whose proxy the sandbox makes.
@@ -86,6 +93,8 @@ struct Ports {
 pub struct Sandbox {
     shared: Arc<Shared>,
     info: Arc<Info>,
+    ce: Ce,
+    webdav: Arc<WebDav>,
 }
 
 impl Sandbox {
@@ -97,22 +106,26 @@ impl Sandbox {
         let dirs = cannot(format!("use {}", options.dir.display()), Dirs::new(&options.dir))?;
         let pki = Pki::create(&dirs.join("pki"))?;
         let state = cannot("read the snapshot state.json", shared::load(&dirs))?;
+        let state = Arc::new(Mutex::new(state));
         let old = ports(&dirs.join("ports.json"));
 
         let wanted = if options.port == 0 { old.rest } else { options.port };
         let rest_listener = cannot("listen for the REST API", bind(wanted, options.port == 0))?;
         let admin_listener = cannot("listen for the admin API", bind(old.admin, true))?;
         let port = |listener: &TcpListener| listener.local_addr().map(|addr| addr.port());
-        let ce_listener = cannot("listen for the CE", bind(old.ce, true))?;
+        let sessions = Arc::new(Sessions { dirs: dirs.clone(), state: state.clone() });
+        let ce = cannot("start the CE", start_ce(old.ce, &pki, sessions).await)?;
+        let store = webdav::Options { behaviour: options.webdav, ..webdav::Options::new(dirs.join("dav")) };
+        let webdav = Arc::new(cannot("start the WebDAV store", start_webdav(old.webdav, store, &pki).await)?);
         let new = Ports {
             rest: cannot("ask for a port", port(&rest_listener))?,
             admin: cannot("ask for a port", port(&admin_listener))?,
-            ce: cannot("ask for a port", port(&ce_listener))?,
-            webdav: old.webdav,
+            ce: port_of(&ce.url()),
+            webdav: port_of(&webdav.url()),
         };
-        let ce = format!("https://localhost:{}", new.ce);
+        let ce_url = ce.url().trim_end_matches("/arex").to_owned();
         let clusters = vec![
-            Cluster { url: format!("{ce}/fork"), up: true },
+            Cluster { url: format!("{ce_url}/fork"), up: true },
             // Nobody answers there: jobs for it never get anywhere.
             Cluster { url: "https://localhost:1/down".to_owned(), up: false },
         ];
@@ -120,8 +133,8 @@ impl Sandbox {
         let info = Arc::new(Info {
             server: format!("http://127.0.0.1:{}", new.rest),
             admin: format!("http://127.0.0.1:{}", new.admin),
-            ce: ce.clone(),
-            webdav: String::new(),
+            ce: ce_url.clone(),
+            webdav: webdav.url(),
             clusters: clusters.iter().map(|cluster| cluster.url.clone()).collect(),
             config: dirs.join("config.yaml"),
             proxy: dirs.join("proxy"),
@@ -136,10 +149,10 @@ impl Sandbox {
         let ports_text = serde_json::to_vec(&new).map_err(io::Error::other);
         cannot("write ports.json", ports_text.and_then(|text| fs::write(dirs.join("ports.json"), text)))?;
 
-        let shared = Arc::new(Shared::new(options, dirs, pki, clusters, ce, state));
+        let shared = Arc::new(Shared::new(options, dirs, pki, clusters, ce_url, state));
         let app = rest::router(shared.clone());
         shared.tasks.spawn(listen::serve(shared.clone(), rest_listener, app));
-        let admin = admin::router(shared.clone(), info.clone());
+        let admin = admin::router(shared.clone(), info.clone(), &ce, webdav.clone());
         let stop = shared.stop.clone();
         shared.tasks.spawn(async move {
             let served = axum::serve(admin_listener, admin).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -150,7 +163,7 @@ impl Sandbox {
         let saver = shared.clone();
         shared.tasks.spawn(async move { saver.keep_snapshot().await });
         run::resume(&shared);
-        Ok(Self { shared, info })
+        Ok(Self { shared, info, ce, webdav })
     }
 
     /// Addresses and paths.
@@ -183,6 +196,16 @@ impl Sandbox {
         self.shared.journal.violations()
     }
 
+    /// The CE's file server: its journal and faults.
+    pub fn ce(&self) -> &Ce {
+        &self.ce
+    }
+
+    /// The WebDAV store: its journal, faults and contents.
+    pub fn webdav(&self) -> &WebDav {
+        &self.webdav
+    }
+
     /// Completes when somebody has asked for a stop over the admin port.
     pub async fn stopped(&self) {
         self.shared.stop.cancelled().await;
@@ -194,6 +217,11 @@ impl Sandbox {
         self.shared.tasks.close();
         if tokio::time::timeout(STOP_WITHIN, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!("some parts did not end in time");
+        }
+        self.ce.stop().await;
+        // The admin port shared the store, and has ended.
+        if let Some(webdav) = Arc::into_inner(self.webdav) {
+            webdav.stop().await;
         }
         self.shared.save_if_changed();
     }
@@ -211,10 +239,29 @@ fn bind(port: u16, any: bool) -> io::Result<TcpListener> {
     }
 }
 
+async fn start_ce(port: u16, pki: &Pki, sessions: Arc<Sessions>) -> io::Result<Ce> {
+    let options = |port| ce::Options { port, ..ce::Options::default() };
+    match Ce::start(&options(port), pki, sessions.clone()).await {
+        Err(_) if port != 0 => Ce::start(&options(0), pki, sessions).await,
+        result => result,
+    }
+}
+
+async fn start_webdav(port: u16, options: webdav::Options, pki: &Pki) -> io::Result<WebDav> {
+    match WebDav::start(&webdav::Options { port, ..options.clone() }, pki).await {
+        Err(_) if port != 0 => WebDav::start(&options, pki).await,
+        result => result,
+    }
+}
+
+fn port_of(url: &str) -> u16 {
+    url::Url::parse(url).ok().and_then(|url| url.port()).unwrap_or(0)
+}
+
 fn make_proxy(pki: &Pki, path: &Path, validity: Duration) -> Result<(), PkiError> {
     let lives = fs::read(path).ok().and_then(|pem| openssl::x509::X509::from_pem(&pem).ok()).is_some_and(|cert| {
         let limit = openssl::asn1::Asn1Time::from_unix(shared::now() + MIN_PROXY_LIFE);
-        limit.is_ok_and(|limit| cert.not_after() > &*limit) && cert.issuer_name().entries().next().is_some()
+        limit.is_ok_and(|limit| cert.not_after() > &*limit)
     });
     if !lives {
         pki.proxy(&ProxyOptions::of(USER).lifetime(validity).path(path))?;
@@ -228,13 +275,13 @@ fn write_config(info: &Info) -> io::Result<()> {
     if fs::read_to_string(&info.config).is_ok_and(|text| text.contains(&server)) {
         return Ok(());
     }
-    let webdav = if info.webdav.is_empty() { String::new() } else { format!("webdav: {}\n", info.webdav) };
     let text = format!(
-        "{server}clusters:\n  default:\n    - {}\n  down:\n    - {}\ntoken: {}\nproxy: {}\n{webdav}",
+        "{server}clusters:\n  default:\n    - {}\n  down:\n    - {}\ntoken: {}\nproxy: {}\nwebdav: {}\n",
         info.clusters[0],
         info.clusters[1],
         info.token.display(),
         info.proxy.display(),
+        info.webdav,
     );
     fs::write(&info.config, text)
 }

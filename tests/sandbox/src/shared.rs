@@ -5,7 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -15,14 +15,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    ce::{Session, SessionView},
     fault::Faults,
     journal::Journal,
     options::Options,
     pki::Pki,
-    state::{
-        Seconds, State,
-        view::{Session, SessionView},
-    },
+    state::{Job, Seconds, State},
 };
 
 /// Where things lie under the sandbox's directory.
@@ -99,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) last_connection: AtomicU64,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     dirty: AtomicBool,
     changed: Notify,
 }
@@ -111,7 +109,7 @@ impl Shared {
         pki: Pki,
         clusters: Vec<Cluster>,
         ce_url: String,
-        state: State,
+        state: Arc<Mutex<State>>,
     ) -> Self {
         Self {
             slots: Semaphore::new(options.slots.max(1)),
@@ -126,7 +124,7 @@ impl Shared {
             last_connection: AtomicU64::new(0),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            state: Mutex::new(state),
+            state,
             dirty: AtomicBool::new(false),
             changed: Notify::new(),
         }
@@ -134,12 +132,12 @@ impl Shared {
 
     /// Looks at the state.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&lock(&self.state))
     }
 
     /// Changes the state; the snapshot follows soon.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let result = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let result = change(&mut lock(&self.state));
         self.dirty.store(true, Ordering::Release);
         self.changed.notify_one();
         result
@@ -194,16 +192,23 @@ pub(crate) fn load(dirs: &Dirs) -> io::Result<State> {
     }
 }
 
-impl SessionView for Shared {
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The jobs as the CE's file server may see them.
+pub(crate) struct Sessions {
+    pub(crate) dirs: Dirs,
+    pub(crate) state: Arc<Mutex<State>>,
+}
+
+impl SessionView for Sessions {
     fn session(&self, id: &str) -> Option<Session> {
-        self.read(|state| {
-            let mine = |job: &&crate::state::Job| {
-                job.arc.as_ref().is_some_and(|arc| arc.id_from_endpoint.as_deref() == Some(id))
-            };
-            let job = state.jobs.values().find(mine)?;
-            let owner = state.proxies.get(&job.proxyid)?.dn.clone();
-            Some(Session { dir: self.dirs.session(id), owner })
-        })
+        let state = lock(&self.state);
+        let has_id = |job: &&Job| job.arc.as_ref().is_some_and(|arc| arc.id_from_endpoint.as_deref() == Some(id));
+        let job = state.jobs.values().find(has_id)?;
+        let owner = state.proxies.get(&job.proxyid)?.dn.clone();
+        Some(Session { dir: self.dirs.session(id), owner })
     }
 }
 
