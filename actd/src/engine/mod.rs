@@ -1,7 +1,378 @@
-//! The engine: the one task that owns all jobs, and what others may ask of it.
+//! The engine: the one task that owns all jobs. It takes commands, results of work and the server's list, changes jobs by
+//! [`crate::job::apply`], makes the changes durable, tells of them, and begins what [`crate::job::next`] says is due.
+//!
+//! A turn of its loop: take all messages there are, apply them, plan what is due within the limits, **commit once**, then
+//! answer, publish, and start the planned work. So nothing is told and nothing is begun that is not on disk.
 
 pub mod board;
 pub mod convert;
 pub mod events;
 pub mod handle;
 pub mod operations;
+
+mod answer;
+mod change;
+mod listing;
+mod plan;
+mod poll;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use act_proto::error::{ApiError, Kind};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::job::next::{Action, Policy};
+use crate::job::recover::recover;
+use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
+use crate::store::{Batch, Loaded, Reader, Store, StoreError};
+use crate::work::{Done, ProgressSink, Work};
+
+use answer::Waiter;
+use board::{Board, TransferKind};
+use events::EventLog;
+use handle::{Command, EngineHandle};
+use operations::Operations;
+use poll::Poll;
+
+/// How a piece of work is done: [`crate::work::Hands`], without the engine knowing more of it.
+pub type Run = Arc<dyn Fn(Work, ProgressSink, CancellationToken) -> BoxFuture<'static, Done> + Send + Sync>;
+
+/// What the engine must know of the credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// Whose jobs the token shows; none: there is no token.
+    pub proxyid: Option<ProxyId>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    /// Another number: another token or proxy.
+    pub generation: u64,
+}
+
+/// How the engine works.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// What the user wants of all jobs.
+    pub policy: Policy,
+    /// Where results of jobs without a place of their own go.
+    pub results: PathBuf,
+    /// The shortest and the longest time between two lists.
+    pub poll: (Duration, Duration),
+    /// Jobs whose inputs are uploaded at a time.
+    pub uploads: usize,
+    /// Jobs whose results are downloaded at a time.
+    pub downloads: usize,
+}
+
+/// A piece of work that is under way for a job.
+struct Flight {
+    action: Action,
+    cancel: CancellationToken,
+}
+
+/// Where a job is in the plan.
+enum Slot {
+    Ready(Action),
+    Due(Time),
+}
+
+struct Finished {
+    actions: Vec<(Key, Action)>,
+    done: Done,
+    generation: u64,
+}
+
+struct Engine {
+    config: EngineConfig,
+    store: Store,
+    reader: Reader,
+    board: Board,
+    events: EventLog,
+    operations: Operations,
+    run: Run,
+    credential: watch::Receiver<Credential>,
+    rejected: mpsc::Sender<u64>,
+    finished: mpsc::Sender<Finished>,
+    tasks: TaskTracker,
+
+    next_key: u64,
+    next_event: u64,
+    next_lost: u64,
+    /// Changed in this turn, not durable yet: the job before and after.
+    changed: BTreeMap<Key, (Option<Arc<Job>>, Job)>,
+    forgotten: Vec<Key>,
+    batch: Batch,
+    told: Vec<(u64, crate::store::record::EventRecord)>,
+
+    flights: HashMap<Key, Flight>,
+    slots: HashMap<Key, Slot>,
+    ready: BTreeMap<Action, BTreeSet<Key>>,
+    due: BTreeSet<(Time, Key)>,
+    busy: HashMap<Action, usize>,
+    /// When the last thing that we did to a job was answered: older lists prove nothing about it.
+    touched: HashMap<Key, Time>,
+    confirm_since: Option<Time>,
+    disk_until: Time,
+    server_failures: u16,
+
+    /// Ids whose jobs were closed here, and when: a list that was asked for before that may still show them.
+    left: HashMap<ServerId, Time>,
+    /// Where results were copied to while they also stay stored.
+    delivered: HashMap<Key, PathBuf>,
+
+    waiters: Vec<Waiter>,
+    /// Answers to give once this turn is durable.
+    replies: Vec<Box<dyn FnOnce() + Send>>,
+    poll: Poll,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+/// Starts the engine on what the store holds.
+///
+/// # Errors
+/// The recovery of unfinished jobs cannot be made durable.
+pub fn start(
+    config: EngineConfig,
+    store: Store,
+    loaded: Loaded,
+    run: Run,
+    credential: watch::Receiver<Credential>,
+    rejected: mpsc::Sender<u64>,
+) -> Result<EngineHandle, StoreError> {
+    let (commands, command_rx) = mpsc::channel(256);
+    let (finished, finished_rx) = mpsc::channel(256);
+    let board = Board::default();
+    let reader = store.reader();
+    let events = EventLog::new(loaded.last_event, reader.clone());
+    let operations = Operations::new(board.clone());
+    let mut engine = Engine {
+        poll: Poll::new(config.poll),
+        config,
+        reader: reader.clone(),
+        store,
+        board: board.clone(),
+        events: events.clone(),
+        operations: operations.clone(),
+        run,
+        credential,
+        rejected,
+        finished,
+        tasks: TaskTracker::new(),
+        next_key: loaded.next_key,
+        next_event: loaded.last_event + 1,
+        next_lost: loaded.lost_posts.iter().map(|(n, _)| n + 1).max().unwrap_or(1),
+        changed: BTreeMap::new(),
+        forgotten: Vec::new(),
+        batch: Batch::default(),
+        told: Vec::new(),
+        flights: HashMap::new(),
+        slots: HashMap::new(),
+        ready: BTreeMap::new(),
+        due: BTreeSet::new(),
+        busy: HashMap::new(),
+        touched: HashMap::new(),
+        confirm_since: None,
+        disk_until: Time::default(),
+        server_failures: 0,
+        left: HashMap::new(),
+        delivered: HashMap::new(),
+        waiters: Vec::new(),
+        replies: Vec::new(),
+        stopping: None,
+    };
+    engine.adopt_state(loaded)?;
+    tokio::spawn(engine.main_loop(command_rx, finished_rx));
+    Ok(EngineHandle { commands, board, events, operations, store: reader })
+}
+
+impl Engine {
+    /// Takes over what is on disk, settles what was in flight.
+    fn adopt_state(&mut self, loaded: Loaded) -> Result<(), StoreError> {
+        let now = Time::now();
+        let proxyid = self.credential.borrow().proxyid.or(loaded.proxyid).unwrap_or(0);
+        let mut keys = Vec::with_capacity(loaded.jobs.len());
+        {
+            let mut jobs = self.board.write();
+            jobs.proxyid = proxyid;
+            jobs.gates.credential = self.credential.borrow().problem.clone();
+            for job in loaded.jobs {
+                keys.push(job.key);
+                jobs.by_key.insert(job.key, Arc::new(job));
+            }
+        }
+        let mut creating = 0;
+        for key in &keys {
+            let Some(job) = self.job(*key) else { continue };
+            if let Some(delivery) = &job.delivery {
+                self.operations.resume(delivery.operation, *key);
+            }
+            if matches!(job.phase, Phase::Creating { .. }) {
+                creating += 1;
+            }
+            let mut settled = Job::clone(&job);
+            recover(&mut settled, now);
+            if settled != *job {
+                self.replace(settled);
+            }
+        }
+        if creating > 0 {
+            self.lost_post(now, creating)?;
+        }
+        self.commit()?;
+        self.index();
+        Ok(())
+    }
+
+    /// Builds the plan and the index by server id from the jobs of the identity in force.
+    fn index(&mut self) {
+        let keys: Vec<Key> = {
+            let mut jobs = self.board.write();
+            let proxyid = jobs.proxyid;
+            let by_id = jobs
+                .by_key
+                .values()
+                .filter(|j| j.on_server() && (j.proxyid == proxyid || j.proxyid == 0))
+                .filter_map(|j| Some((j.id()?, j.key)))
+                .collect();
+            jobs.by_id = by_id;
+            jobs.by_key.keys().copied().collect()
+        };
+        for key in keys {
+            self.schedule(key);
+        }
+    }
+
+    async fn main_loop(mut self, mut commands: mpsc::Receiver<Command>, mut finished: mpsc::Receiver<Finished>) {
+        let mut credential = self.credential.clone();
+        loop {
+            let wake = self.wake_at();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => break,
+                },
+                Some(done) = finished.recv() => self.work_finished(done),
+                changed = credential.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let now_in_force = credential.borrow_and_update().clone();
+                    self.credential_changed(now_in_force);
+                }
+                () = tokio::time::sleep(wake) => {}
+            }
+            // What else is there belongs to the same commit.
+            while let Ok(done) = finished.try_recv() {
+                self.work_finished(done);
+            }
+            while let Ok(command) = commands.try_recv() {
+                self.command(command);
+            }
+            if let Err(e) = tokio::task::block_in_place(|| self.turn()) {
+                // Going on would mean telling and doing what a crash would undo.
+                tracing::error!(error = %e, "the job cache cannot be written: the engine stops");
+                self.fail(&e);
+                break;
+            }
+            if self.stopping.is_some() && self.flights.is_empty() && !self.poll.in_flight {
+                break;
+            }
+        }
+        self.tasks.close();
+        if let Some(reply) = self.stopping.take() {
+            let _ = reply.send(());
+        }
+    }
+
+    /// One turn after the messages: plan, commit, tell, begin.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        let now = Time::now();
+        self.expire_waiters(now);
+        let works = self.plan(now);
+        self.commit()?;
+        for reply in self.replies.drain(..) {
+            reply();
+        }
+        for work in works {
+            self.begin(work);
+        }
+        Ok(())
+    }
+
+    /// How long the loop may sleep.
+    fn wake_at(&self) -> Duration {
+        let now = Time::now();
+        let mut at = self.poll.next_at(now, self.gate_until());
+        if let Some((due, _)) = self.due.first() {
+            at = at.min(*due);
+        }
+        if let Some(since) = self.confirm_since {
+            at = at.min(since.plus(plan::CONFIRM_WAIT_MS));
+        }
+        if let Some(deadline) = self.waiters.iter().map(|w| w.deadline).min() {
+            at = at.min(deadline);
+        }
+        if self.disk_until > now {
+            at = at.min(self.disk_until);
+        }
+        Duration::from_millis(u64::try_from(at.since(now).clamp(1, 60_000)).unwrap_or(1_000))
+    }
+
+    fn credential_changed(&mut self, credential: Credential) {
+        let other = {
+            let mut jobs = self.board.write();
+            jobs.gates.credential.clone_from(&credential.problem);
+            match credential.proxyid {
+                Some(proxyid) if proxyid != jobs.proxyid => {
+                    jobs.proxyid = proxyid;
+                    self.batch.proxyid(proxyid);
+                    true
+                }
+                _ => false,
+            }
+        };
+        if other {
+            self.index();
+        }
+        let text = credential.problem.unwrap_or_else(|| "the credential can be used".into());
+        self.tell("credential", None, text);
+        self.poll.now();
+    }
+
+    fn fail(&mut self, error: &StoreError) {
+        for flight in self.flights.values() {
+            flight.cancel.cancel();
+        }
+        let sentence = error.to_string();
+        for waiter in self.waiters.drain(..) {
+            waiter.fail(ApiError::new(Kind::StoreFailed, sentence.clone()));
+        }
+        // Unanswered callers see a closed channel: "the daemon is stopping".
+        self.replies.clear();
+    }
+
+    /// Starts a piece of work.
+    fn begin(&mut self, planned: plan::Planned) {
+        let board = self.board.clone();
+        let progress = ProgressSink::new(move |key, at: Option<(TransferKind, act_proto::jobs::Progress)>| {
+            let mut jobs = board.write();
+            match at {
+                Some(at) => jobs.progress.insert(key, at),
+                None => jobs.progress.remove(&key),
+            };
+        });
+        let run = self.run.clone();
+        let finished = self.finished.clone();
+        let generation = self.credential.borrow().generation;
+        self.tasks.spawn(async move {
+            let done = run(planned.work, progress, planned.cancel).await;
+            // A closed channel: the engine has stopped; the next start asks again.
+            let _ = finished.send(Finished { actions: planned.actions, done, generation }).await;
+        });
+    }
+}

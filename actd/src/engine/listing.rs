@@ -1,0 +1,260 @@
+//! What follows from the server's list and from finished work.
+
+use std::collections::HashSet;
+
+use act_proto::jobs::Origin;
+
+use crate::job::apply::{Input, Row};
+use crate::job::fault::{Class, Fault};
+use crate::job::next::Action;
+use crate::job::{Arcstate, Job, Key, Options, Phase, Retry, Seen, ServerId, Time, Wishes};
+use crate::work::{Done, Listing};
+
+use super::{Engine, Finished};
+
+/// After a full disk the next download is tried after so long, milliseconds.
+const DISK_WAIT_MS: i64 = 15_000;
+
+impl Engine {
+    pub(super) fn work_finished(&mut self, finished: Finished) {
+        let now = Time::now();
+        if let Some((_, action)) = finished.actions.first()
+            && let Some(n) = self.busy.get_mut(action)
+        {
+            *n = n.saturating_sub(1);
+        }
+        for (key, _) in &finished.actions {
+            self.flights.remove(key);
+            self.touched.insert(*key, now);
+        }
+        match finished.done {
+            Done::Listed(result) => self.listed(result, finished.generation, now),
+            Done::Jobs { inputs, fault } => {
+                let action = finished.actions.first().map(|(_, a)| *a);
+                self.exchange(action, fault.as_ref(), finished.generation, now);
+                self.note_lost_post(&inputs, now);
+                for (key, input) in inputs {
+                    self.drop_shadow(&input, key);
+                    if let Input::Delivered(Ok(to)) = &input {
+                        self.delivered.insert(key, to.clone());
+                    }
+                    self.apply(key, input, now);
+                }
+                self.poll.quicken();
+            }
+        }
+        for (key, _) in &finished.actions {
+            self.board.write().progress.remove(key);
+            self.schedule(*key);
+        }
+    }
+
+    /// A row that a list showed before the server's answer told us that it is ours was taken for somebody else's.
+    fn drop_shadow(&mut self, input: &Input, key: Key) {
+        let Input::Created(Ok(id)) = input else { return };
+        let shadow = self.board.read().by_id.get(id).copied();
+        if let Some(shadow) = shadow
+            && shadow != key
+            && self.job(shadow).is_some_and(|j| j.origin == Origin::Foreign)
+        {
+            self.forget(shadow);
+        }
+    }
+
+    fn note_lost_post(&mut self, inputs: &[(Key, Input)], now: Time) {
+        let lost =
+            inputs.iter().filter(|(_, i)| matches!(i, Input::Created(Err(f)) if f.class == Class::Ambiguous)).count();
+        if lost > 0 {
+            // The commit of this turn reports a store that cannot be written.
+            let _ = self.lost_post(now, u32::try_from(lost).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// What an exchange as a whole tells about server, credential and disk.
+    fn exchange(&mut self, action: Option<Action>, fault: Option<&Fault>, generation: u64, now: Time) {
+        let server = action.is_none_or(Action::needs_server);
+        match fault.map(|f| f.class) {
+            None => {
+                if server {
+                    self.server_answered();
+                }
+                if action == Some(Action::Retrieve) {
+                    self.disk_until = Time::default();
+                    self.board.write().gates.disk = None;
+                }
+            }
+            Some(Class::Auth) => {
+                // Told once; further results of the same credential change nothing.
+                let _ = self.rejected.try_send(generation);
+            }
+            Some(Class::DiskFull) => {
+                self.disk_until = now.plus(DISK_WAIT_MS);
+                self.board.write().gates.disk = fault.map(|f| f.why.clone());
+            }
+            // One upload or download that fails says little about the server as a whole.
+            Some(Class::Transient | Class::Ambiguous)
+                if server && !matches!(action, Some(Action::Upload | Action::Retrieve)) =>
+            {
+                if let Some(fault) = fault {
+                    self.server_failed(fault, now);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn server_answered(&mut self) {
+        self.server_failures = 0;
+        let was = self.board.write().gates.server.take();
+        if was.is_some() {
+            self.tell("server", None, "the server answers again".into());
+        }
+    }
+
+    fn server_failed(&mut self, fault: &Fault, now: Time) {
+        self.server_failures = self.server_failures.saturating_add(1);
+        let pause = crate::job::apply::pause(self.server_failures, fault, 1).min(60_000);
+        let first = {
+            let mut jobs = self.board.write();
+            let first = jobs.gates.server.is_none();
+            jobs.gates.server = Some((fault.why.clone(), now.plus(pause)));
+            first
+        };
+        if first {
+            self.tell("server", None, fault.why.clone());
+        }
+        self.poll.now();
+    }
+
+    fn listed(&mut self, result: Result<Listing, Fault>, generation: u64, now: Time) {
+        let listing = match result {
+            Ok(listing) => listing,
+            Err(fault) => {
+                self.exchange(None, Some(&fault), generation, now);
+                self.poll.ended(false, false);
+                return;
+            }
+        };
+        self.server_answered();
+        if generation != self.credential.borrow().generation {
+            // Another identity's list, perhaps.
+            self.poll.ended(false, false);
+            self.poll.now();
+            return;
+        }
+        let changed = self.merge(listing, now);
+        self.poll.ended(true, changed);
+    }
+
+    /// Holds the list against what we know. Says whether anything was new.
+    fn merge(&mut self, listing: Listing, now: Time) -> bool {
+        let proxyid = self.board.read().proxyid;
+        let mut news: Vec<(Key, Input)> = Vec::new();
+        let mut strangers: Vec<Row> = Vec::new();
+        {
+            let jobs = self.board.read();
+            for (id, row) in &listing.rows {
+                match jobs.by_id.get(id).and_then(|key| jobs.by_key.get(key)) {
+                    Some(job) if is_news(job, row) => news.push((job.key, Input::Listed(row.clone()))),
+                    Some(_) => {}
+                    None => strangers.push(row.clone()),
+                }
+            }
+            for (id, key) in &jobs.by_id {
+                let unproven = self.flights.get(key).is_some_and(|f| f.action != Action::Retrieve)
+                    || self.touched.get(key).is_some_and(|t| *t >= listing.sent);
+                if !listing.rows.contains_key(id) && !unproven {
+                    news.push((*key, Input::Missing));
+                }
+            }
+        }
+        // Only what is younger than a list can make it unproven.
+        self.touched.retain(|_, at| now.since(*at) < 600_000);
+        let changed = !news.is_empty() || !strangers.is_empty();
+        for (key, input) in news {
+            if input == Input::Missing && self.job(key).is_some_and(|j| is_vanished_stranger(&j)) {
+                self.forget(key);
+                continue;
+            }
+            self.apply(key, input, now);
+            let retrieving = self.job(key).is_some_and(|j| matches!(j.phase, Phase::Retrieving { .. }));
+            if let Some(flight) = self.flights.get(&key)
+                && flight.action == Action::Retrieve
+                && !retrieving
+            {
+                // What it downloads is of another run by now, or gone.
+                flight.cancel.cancel();
+            }
+        }
+        let ours: HashSet<ServerId> = {
+            let jobs = self.board.read();
+            jobs.by_key.values().flat_map(|j| j.leftovers.iter().filter(|l| l.row).map(|l| l.id)).collect()
+        };
+        self.left.retain(|_, at| now.since(*at) < 600_000);
+        for row in strangers {
+            let stale = self.left.get(&row.id).is_some_and(|at| *at >= listing.sent);
+            if !stale && !ours.contains(&row.id) {
+                self.stranger(row, proxyid, now);
+            }
+        }
+        self.board.write().as_of = Some(listing.sent);
+        changed
+    }
+
+    fn stranger(&mut self, row: Row, proxyid: i64, now: Time) {
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        self.batch.next_key(self.next_key);
+        let job = Job {
+            key,
+            origin: Origin::Foreign,
+            proxyid,
+            name: row.name.map(Into::into),
+            batch: None,
+            webdav: None,
+            phase: Phase::Active { id: row.id },
+            seen: Some(Seen {
+                arcstate: row.arcstate,
+                state: row.state.unwrap_or_default().into(),
+                run: row.run.unwrap_or_default().into(),
+                since: now,
+            }),
+            missing: 0,
+            wishes: Wishes::default(),
+            options: Options::default(),
+            delivery: None,
+            saved: None,
+            leftovers: Vec::new(),
+            retry: Retry::default(),
+            recreated: 0,
+            in_flight_until: Time::default(),
+            error: None,
+            exit_code: None,
+            submitted: now,
+            changed: now,
+            rev: 0,
+        };
+        self.replace(job);
+        self.schedule(key);
+    }
+}
+
+/// Whether the row says anything that the record does not.
+fn is_news(job: &Job, row: &Row) -> bool {
+    if job.missing > 0 || !matches!(job.phase, Phase::Active { .. }) {
+        return true;
+    }
+    if job.name.is_none() && row.name.is_some() {
+        return true;
+    }
+    job.seen.as_ref().is_none_or(|s| {
+        s.arcstate != row.arcstate
+            || *s.state != *row.state.as_deref().unwrap_or_default()
+            || *s.run != *row.run.as_deref().unwrap_or_default()
+    })
+}
+
+/// Somebody else's empty row that is gone: nothing to remember.
+fn is_vanished_stranger(job: &Job) -> bool {
+    job.origin == Origin::Foreign && job.name.is_none() && *job.arcstate() == Arcstate::None
+}

@@ -1,0 +1,291 @@
+//! What is begun in a turn: jobs that are ready, grouped into batches, within the limits and past the gates.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::fsutil::RelPath;
+use crate::job::apply::Input;
+use crate::job::fault::{Class, Fault};
+use crate::job::next::Action;
+use crate::job::{Job, Key, Phase, Spec, Time};
+use crate::store::shared_spec;
+use crate::work::{BATCH, Retrieve, Work};
+
+use super::{Engine, Flight};
+
+/// A description waits at most so long for others to go with it, milliseconds.
+pub(super) const CONFIRM_WAIT_MS: i64 = 1_000;
+
+/// A piece of work to begin once the turn is durable.
+pub(super) struct Planned {
+    pub(super) actions: Vec<(Key, Action)>,
+    pub(super) work: Work,
+    pub(super) cancel: CancellationToken,
+}
+
+/// In this order: what ends something goes before what begins something.
+const ORDER: [Action; 13] = [
+    Action::Kill,
+    Action::Clean,
+    Action::Confirm,
+    Action::Upload,
+    Action::Create,
+    Action::Resubmit,
+    Action::Fetch,
+    Action::CancelRow,
+    Action::Look,
+    Action::Deliver,
+    Action::Discard,
+    Action::Retrieve,
+    Action::Sweep,
+];
+
+impl Engine {
+    /// Until when nothing is sent to the server, if its gate is closed.
+    pub(super) fn gate_until(&self) -> Option<Time> {
+        let jobs = self.board.read();
+        if jobs.gates.credential.is_some() {
+            // A new credential opens it; the list is not tried meanwhile.
+            return Some(Time::now().plus(60_000));
+        }
+        jobs.gates.server.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Chooses what is begun now. The jobs' phases say so already; the caller commits them before it begins.
+    pub(super) fn plan(&mut self, now: Time) -> Vec<Planned> {
+        while let Some((at, key)) = self.due.first().copied() {
+            if at > now {
+                break;
+            }
+            self.schedule(key);
+            if self.due.contains(&(at, key)) {
+                // The clock stepped between two looks at it.
+                break;
+            }
+        }
+        if self.stopping.is_some() {
+            return Vec::new();
+        }
+        for key in self.take(Action::Expire, usize::MAX) {
+            self.apply(key, Input::Begin(Action::Expire), now);
+        }
+        let (credential, server) = {
+            let jobs = self.board.read();
+            (jobs.gates.credential.is_none(), jobs.gates.server.is_none())
+        };
+        if !(credential && server) {
+            self.poll.give_up();
+            self.fail_waiters();
+        }
+        let mut planned = Vec::new();
+        if credential && !self.poll.in_flight && self.poll.next_at(now, self.gate_until()) <= now {
+            self.poll.begun(now);
+            planned.push(Planned { actions: Vec::new(), work: Work::List, cancel: CancellationToken::new() });
+        }
+        for action in ORDER {
+            if (action.needs_credential() && !credential) || (action.needs_server() && !server) {
+                continue;
+            }
+            if action == Action::Retrieve && self.disk_until > now {
+                continue;
+            }
+            while let Some(work) = self.plan_one(action, now) {
+                planned.push(work);
+            }
+        }
+        planned
+    }
+
+    /// How many pieces of this kind may be under way at a time.
+    fn limit(&self, action: Action) -> usize {
+        match action {
+            Action::Upload => self.config.uploads,
+            Action::Retrieve => self.config.downloads,
+            Action::Deliver | Action::Discard | Action::Sweep => 4,
+            _ => 1,
+        }
+    }
+
+    fn plan_one(&mut self, action: Action, now: Time) -> Option<Planned> {
+        if self.busy.get(&action).copied().unwrap_or(0) >= self.limit(action) {
+            return None;
+        }
+        let ready = self.ready.get(&action).map_or(0, BTreeSet::len);
+        if action == Action::Confirm && !self.confirm_now(ready, now) {
+            return None;
+        }
+        if ready == 0 {
+            return None;
+        }
+        let batched =
+            !matches!(action, Action::Upload | Action::Retrieve | Action::Sweep | Action::Deliver | Action::Discard);
+        let keys = self.take(action, if batched { BATCH } else { 1 });
+        let keys = self.with_spec(action, keys, now);
+        self.set_out(action, &keys, now);
+        let work = self.work(action, &keys, now)?;
+        let cancel = CancellationToken::new();
+        for key in &keys {
+            // Whatever its record says is next: it is under way now.
+            self.flights.insert(*key, Flight { action, cancel: cancel.clone() });
+            self.schedule(*key);
+        }
+        *self.busy.entry(action).or_default() += 1;
+        let actions = keys.into_iter().map(|key| (key, action)).collect();
+        Some(Planned { actions, work, cancel })
+    }
+
+    /// A batch of descriptions goes out when it is full, when nothing else is on its way to join it, or after a second.
+    fn confirm_now(&mut self, ready: usize, now: Time) -> bool {
+        if ready == 0 {
+            self.confirm_since = None;
+            return false;
+        }
+        let since = *self.confirm_since.get_or_insert(now);
+        let coming = [Action::Upload, Action::Create].iter().any(|a| {
+            self.busy.get(a).copied().unwrap_or(0) > 0 || self.ready.get(a).is_some_and(|set| !set.is_empty())
+        });
+        let go = ready >= BATCH || !coming || now.since(since) >= CONFIRM_WAIT_MS;
+        if go {
+            self.confirm_since = None;
+        }
+        go
+    }
+
+    fn take(&mut self, action: Action, most: usize) -> Vec<Key> {
+        self.ready.get(&action).map(|set| set.iter().take(most).copied().collect()).unwrap_or_default()
+    }
+
+    /// Leaves out jobs whose spec is not there, though it must be: they cannot be submitted.
+    fn with_spec(&mut self, action: Action, keys: Vec<Key>, now: Time) -> Vec<Key> {
+        if !matches!(action, Action::Create | Action::Upload | Action::Confirm) {
+            return keys;
+        }
+        let (good, bad): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(|k| self.reader.spec(*k).is_some());
+        for key in bad {
+            let fault = Fault::new(Class::Local, "its description is missing from the job cache");
+            self.set_out(action, &[key], now);
+            let input = match action {
+                Action::Create => Input::Created(Err(Fault { class: Class::Rejected, ..fault })),
+                Action::Upload => Input::Uploaded(Err(fault)),
+                _ => Input::Confirmed(Err(fault)),
+            };
+            self.apply(key, input, now);
+        }
+        good
+    }
+
+    /// Sets the phases of jobs to say that the step is under way.
+    fn set_out(&mut self, action: Action, keys: &[Key], now: Time) {
+        let (floor, proxyid) = {
+            let jobs = self.board.read();
+            (jobs.by_id.keys().max().copied().unwrap_or(0), jobs.proxyid)
+        };
+        for key in keys {
+            let Some(job) = self.job(*key) else { continue };
+            match action {
+                Action::Create => {
+                    self.replace(Job { proxyid, ..Job::clone(&job) });
+                    self.apply(*key, Input::BeginCreate { floor }, now);
+                }
+                Action::Retrieve if matches!(job.phase, Phase::Active { .. }) => {
+                    let parent = match &job.delivery {
+                        Some(delivery) => delivery.parent.clone(),
+                        None => self.reader.spec(*key).map_or_else(|| self.config.results.clone(), |s| s.results),
+                    };
+                    self.apply(*key, Input::BeginRetrieve { parent }, now);
+                }
+                _ => self.apply(*key, Input::Begin(action), now),
+            }
+        }
+    }
+
+    /// The work for these jobs; none: they turned out to need none.
+    fn work(&self, action: Action, keys: &[Key], now: Time) -> Option<Work> {
+        let jobs: Vec<Arc<Job>> = keys.iter().filter_map(|key| self.job(*key)).collect();
+        let ids = || jobs.iter().filter_map(|j| Some((j.key, j.id()?))).collect::<Vec<_>>();
+        if jobs.is_empty() {
+            return None;
+        }
+        Some(match action {
+            Action::Create => Work::Create(self.specs(&jobs).into_iter().map(|(job, spec)| (job.key, spec)).collect()),
+            Action::Upload => {
+                let (job, spec) = self.specs(&jobs).pop()?;
+                Work::Upload { key: job.key, id: job.id()?, spec }
+            }
+            Action::Confirm => {
+                let items = self.specs(&jobs);
+                Work::Confirm(items.into_iter().filter_map(|(job, spec)| Some((job.key, job.id()?, spec))).collect())
+            }
+            Action::Look => Work::Look(ids()),
+            Action::Kill => Work::Kill(ids()),
+            Action::Fetch => Work::Fetch(ids()),
+            Action::Resubmit => Work::Resubmit(ids()),
+            Action::Clean => Work::Clean(
+                jobs.iter()
+                    .filter_map(|j| match &j.phase {
+                        Phase::Cleaning { id, run, .. } => Some((j.key, *id, run.clone())),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            Action::Retrieve => Work::Retrieve(retrieve(jobs.first()?)?),
+            Action::CancelRow => Work::CancelRows(
+                jobs.iter()
+                    .filter_map(|j| Some((j.key, j.leftovers.iter().find(|l| l.row && l.not_before <= now)?.id)))
+                    .collect(),
+            ),
+            Action::Sweep => {
+                let job = jobs.first()?;
+                let left = job.leftovers.iter().find(|l| !l.row && l.not_before <= now)?;
+                Work::Sweep { key: job.key, id: left.id, base: left.webdav.as_deref()?.to_owned() }
+            }
+            Action::Deliver => deliver(jobs.first()?)?,
+            Action::Discard => {
+                let job = jobs.first()?;
+                Work::Discard { key: job.key, dir: job.results()?.to_owned() }
+            }
+            Action::Expire => return None,
+        })
+    }
+
+    fn specs(&self, jobs: &[Arc<Job>]) -> Vec<(Arc<Job>, Arc<Spec>)> {
+        jobs.iter().filter_map(|job| Some((job.clone(), shared_spec(&self.reader, job.key)?))).collect()
+    }
+}
+
+/// What act names a results' directory after: the hash at the end of ARC's URL, or the job's name if so wished and usable.
+fn dir_name(job: &Job, use_jobname: bool) -> String {
+    let usable = |n: &&str| !n.starts_with('.') && RelPath::top(n).is_ok();
+    let name = job.name.as_deref().filter(|_| use_jobname).filter(usable);
+    let hash = job.seen.as_ref().and_then(|s| s.hash()).filter(usable);
+    name.or(hash).map_or_else(|| job.id().map_or_else(|| job.key.to_string(), |id| format!("job-{id}")), str::to_owned)
+}
+
+fn retrieve(job: &Job) -> Option<Retrieve> {
+    let Phase::Retrieving { id, run, parent } = &job.phase else { return None };
+    let delivery = job.delivery.as_ref().filter(|d| d.parent == *parent);
+    let use_jobname = delivery.map_or(job.options.use_jobname, |d| d.use_jobname);
+    Some(Retrieve {
+        key: job.key,
+        id: *id,
+        run: run.clone(),
+        job_name: job.name.clone(),
+        parent: parent.clone(),
+        name: dir_name(job, use_jobname),
+        exclude: delivery.map(|d| d.exclude.clone()).unwrap_or_default(),
+    })
+}
+
+fn deliver(job: &Job) -> Option<Work> {
+    let Phase::Collecting { from, .. } = &job.phase else { return None };
+    let delivery = job.delivery.as_ref()?;
+    Some(Work::Deliver {
+        key: job.key,
+        from: from.clone(),
+        parent: delivery.parent.clone(),
+        name: dir_name(job, delivery.use_jobname),
+        copy: delivery.copy || delivery.noclean,
+    })
+}
