@@ -70,7 +70,6 @@ impl Default for Board {
 
 impl Board {
     /// A look at the jobs. Do not keep it across anything slow.
-    #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Jobs> {
         // The engine's writes leave the data whole at each step, so a poisoned lock still holds good data.
         self.jobs.read().unwrap_or_else(PoisonError::into_inner)

@@ -142,12 +142,12 @@ impl Engine {
             self.poll.now();
             return;
         }
-        let changed = self.merge(listing, now);
+        let changed = self.merge(&listing, now);
         self.poll.ended(true, changed);
     }
 
     /// Holds the list against what we know. Says whether anything was new.
-    fn merge(&mut self, listing: Listing, now: Time) -> bool {
+    fn merge(&mut self, listing: &Listing, now: Time) -> bool {
         let proxyid = self.board.read().proxyid;
         let mut news: Vec<(Key, Input)> = Vec::new();
         let mut strangers: Vec<Row> = Vec::new();

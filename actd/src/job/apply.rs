@@ -128,6 +128,11 @@ pub enum Wish {
 
 /// Changes the job by the input. What does not fit the job's phase (an answer that comes too late) changes nothing.
 pub fn apply(job: &mut Job, input: Input, now: Time) {
+    let late = matches!(input, Input::Looked(_) | Input::Killed(_) | Input::Fetched(_) | Input::Resubmitted(_))
+        && !matches!(job.phase, Phase::Active { .. });
+    if late {
+        return;
+    }
     match input {
         Input::BeginCreate { floor } => {
             if job.phase == Phase::Queued {
@@ -164,12 +169,17 @@ pub fn apply(job: &mut Job, input: Input, now: Time) {
                 }
             }
         }
-        Input::RowCancelled(id, result) => leftover(job, id, result, now, |l| l.row = false),
-        Input::Swept(id, result) => leftover(job, id, result, now, |l| l.webdav = None),
+        Input::RowCancelled(id, result) => leftover(job, id, &result, now, |l| l.row = false),
+        Input::Swept(id, result) => leftover(job, id, &result, now, |l| l.webdav = None),
         Input::Delivered(result) => delivered(job, result, now),
-        Input::Discarded(result) => match result {
-            Ok(()) => close(job, Outcome::Cleaned, now),
-            Err(fault) => retry_later(job, &fault, now),
+        Input::Discarded(result) => match (&job.phase, result) {
+            (Phase::Stored { .. }, Ok(())) => {
+                job.phase = Phase::Closed { id: job.id(), outcome: Outcome::Cleaned, dir: None, at: now };
+                job.delivery = None;
+                done(job);
+            }
+            (Phase::Stored { .. }, Err(fault)) => retry_later(job, &fault, now),
+            _ => {}
         },
         Input::Wish(wish) => wished(job, wish, now),
     }
@@ -505,9 +515,9 @@ fn asked(job: &mut Job, result: Result<bool, Fault>, now: Time) -> Option<bool> 
     }
 }
 
-fn leftover(job: &mut Job, id: ServerId, result: Result<(), Fault>, now: Time, clear: impl Fn(&mut Leftover)) {
+fn leftover(job: &mut Job, id: ServerId, result: &Result<(), Fault>, now: Time, clear: impl Fn(&mut Leftover)) {
     for leftover in job.leftovers.iter_mut().filter(|l| l.id == id) {
-        match &result {
+        match result {
             Ok(()) => {
                 clear(leftover);
                 leftover.attempts = 0;

@@ -10,6 +10,8 @@ pub mod fault;
 pub mod next;
 pub mod recover;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

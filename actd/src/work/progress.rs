@@ -88,26 +88,3 @@ impl Drop for Meter {
         (self.sink.0)(self.key, None);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn reports_are_coalesced_and_end() {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let sink = {
-            let seen = seen.clone();
-            ProgressSink::new(move |key, what| seen.lock().expect("lock").push((key, what.map(|w| w.1.bytes))))
-        };
-        let meter = sink.meter(Key(3), TransferKind::Download);
-        for _ in 0..1_000 {
-            meter.update(|p| p.bytes += 1);
-        }
-        tokio::time::advance(EVERY).await;
-        meter.update(|p| p.bytes += 1);
-        assert_eq!(meter.now().bytes, 1_001);
-        drop(meter);
-        assert_eq!(*seen.lock().expect("lock"), [(Key(3), Some(1)), (Key(3), Some(1_001)), (Key(3), None)]);
-    }
-}

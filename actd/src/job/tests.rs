@@ -1,0 +1,359 @@
+//! The core under any sequence of events: what must hold whatever happens in whatever order.
+
+use std::path::PathBuf;
+
+use act_proto::jobs::Origin;
+use proptest::prelude::*;
+
+use super::apply::{Input, Kill, Row, Wish, Words, apply};
+use super::fault::{Class, Fault};
+use super::next::{Action, Next, Policy, next};
+use super::recover::recover;
+use super::{Arcstate, Delivery, Job, Key, Options, Outcome, Phase, Retry, Time, Wishes};
+
+const POLICY: Policy =
+    Policy { download: true, fetch_failed: false, keep_ms: 14 * 86_400_000, keep_failed_ms: 14 * 86_400_000 };
+
+fn new_job(inputs: bool, webdav: bool) -> Job {
+    Job {
+        key: Key(7),
+        origin: Origin::Submitted,
+        proxyid: 1,
+        name: Some("n".into()),
+        batch: None,
+        webdav: webdav.then(|| "https://dav/x".into()),
+        phase: Phase::Queued,
+        seen: None,
+        missing: 0,
+        wishes: Wishes::default(),
+        options: Options { has_inputs: inputs, ..Options::default() },
+        delivery: None,
+        saved: None,
+        leftovers: Vec::new(),
+        retry: Retry::default(),
+        recreated: 0,
+        in_flight_until: Time::default(),
+        error: None,
+        exit_code: None,
+        submitted: Time(1_000_000),
+        changed: Time(1_000_000),
+        rev: 0,
+    }
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    prop_oneof![
+        Just(Class::Transient),
+        Just(Class::Ambiguous),
+        Just(Class::Auth),
+        Just(Class::Rejected),
+        Just(Class::NoRow),
+        Just(Class::DiskFull),
+        Just(Class::Local),
+    ]
+}
+
+fn result<T: Clone + std::fmt::Debug>(ok: impl Strategy<Value = T>) -> impl Strategy<Value = Result<T, Fault>> {
+    prop_oneof![3 => ok.prop_map(Ok), 2 => class().prop_map(|c| Err(Fault::new(c, "why")))]
+}
+
+fn arcstate() -> impl Strategy<Value = Arcstate> {
+    let words = [
+        "tosubmit",
+        "submitting",
+        "submitted",
+        "running",
+        "finished",
+        "done",
+        "failed",
+        "donefailed",
+        "cancelled",
+        "lost",
+        "odd",
+    ];
+    prop_oneof![Just(Arcstate::None), prop::sample::select(words.to_vec()).prop_map(|w| Arcstate::from_word(Some(w)))]
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    (arcstate(), 0..3_u8, any::<bool>()).prop_map(|(arcstate, run, named)| Row {
+        id: 5,
+        name: named.then(|| "n".to_owned()),
+        arcstate,
+        state: Some("Running".into()),
+        run: (run > 0).then(|| format!("https://ce/jobs/r{run}")),
+    })
+}
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    (any::<bool>(), any::<bool>()).prop_map(|(noclean, copy)| Delivery {
+        parent: PathBuf::from("/d"),
+        use_jobname: false,
+        noclean,
+        copy,
+        exclude: Vec::new(),
+        operation: 1,
+    })
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let action = prop::sample::select(vec![
+        Action::Upload,
+        Action::Confirm,
+        Action::Clean,
+        Action::Deliver,
+        Action::Expire,
+        Action::Kill,
+        Action::Look,
+    ]);
+    prop_oneof![
+        Just(Input::BeginCreate { floor: 3 }),
+        Just(Input::BeginRetrieve { parent: "/r".into() }),
+        action.prop_map(Input::Begin),
+        result(Just(5_u64)).prop_map(Input::Created),
+        result(Just(())).prop_map(Input::Uploaded),
+        result(Just(Some("n".to_owned()))).prop_map(Input::Confirmed),
+        row().prop_map(Input::Listed),
+        Just(Input::Missing),
+        result(Just(Words::default())).prop_map(Input::Looked),
+        result(prop::option::of(Just(PathBuf::from("/r/h")))).prop_map(Input::Retrieved),
+        result(Just(())).prop_map(Input::Cleaned),
+        row().prop_map(Input::NotCleaned),
+        result(prop::option::of((arcstate(), any::<bool>()).prop_map(|(arcstate, gone)| Kill { arcstate, gone })))
+            .prop_map(Input::Killed),
+        result(any::<bool>()).prop_map(Input::Fetched),
+        result(any::<bool>()).prop_map(Input::Resubmitted),
+        result(Just(())).prop_map(|r| Input::RowCancelled(5, r)),
+        result(Just(())).prop_map(|r| Input::Swept(5, r)),
+        result(Just(PathBuf::from("/d/h"))).prop_map(Input::Delivered),
+        result(Just(())).prop_map(Input::Discarded),
+        delivery().prop_map(|delivery| Input::Wish(Wish::Get { delivery, webdav: None })),
+        prop::sample::select(vec![
+            Wish::Kill,
+            Wish::Clean { webdav: None },
+            Wish::Fetch,
+            Wish::Resubmit,
+            Wish::DropGet,
+            Wish::Adopt,
+        ])
+        .prop_map(Input::Wish),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_keeps_the_invariants(
+        inputs in prop::collection::vec((input(), 0..2_000_000_i64), 1..60),
+        has_inputs: bool,
+        webdav: bool,
+    ) {
+        let mut job = new_job(has_inputs, webdav);
+        let mut now = Time(1_000_000);
+        let mut wanted_gone = false;
+        for (input, pause) in inputs {
+            now = now.plus(pause);
+            let before = job.clone();
+            wanted_gone |= matches!(input, Input::Wish(Wish::Clean { .. }) | Input::Begin(Action::Clean | Action::Expire));
+            let creates = matches!(input, Input::Created(Ok(_)));
+            let downloaded = matches!(input, Input::Retrieved(Ok(_)));
+            apply(&mut job, input.clone(), now);
+
+            // Closed stays closed: nothing brings a job back to run again.
+            if matches!(before.phase, Phase::Closed { .. }) {
+                prop_assert_eq!(&before.phase, &job.phase, "by {:?}", input);
+            }
+            // A row is only ever gained from Creating, so one row at a time is being made into this job.
+            if before.id().is_none() && job.id().is_some() {
+                prop_assert!(creates && matches!(before.phase, Phase::Creating { .. }), "{:?} by {:?}", before.phase, input);
+            }
+            // A row that may have run is never replaced by another one.
+            if matches!(before.phase, Phase::Active { .. } | Phase::Retrieving { .. } | Phase::Retrieved { .. } | Phase::Cleaning { .. }) {
+                prop_assert!(!matches!(job.phase, Phase::Queued | Phase::Creating { .. }), "{:?} by {:?}", before.phase, input);
+            }
+            // What may still be executed on the server is not crossed by a new row.
+            if matches!(before.phase, Phase::Confirming { .. }) && before.in_flight_until > now {
+                prop_assert!(!matches!(job.phase, Phase::Queued), "by {:?}", input);
+            }
+            // Cleaning by itself only of what is saved here.
+            if let Phase::Cleaning { then, dir: None, .. } = &job.phase && !matches!(before.phase, Phase::Cleaning { .. }) {
+                let empty = matches!(before.phase, Phase::Retrieved { dir: None, .. });
+                prop_assert!(empty || wanted_gone, "{then:?} from {:?} by {input:?}", before.phase);
+            }
+            // Results that are complete here are not forgotten unless somebody said so.
+            if before.results().is_some() && job.results().is_none() {
+                let newer_run = downloaded || matches!(job.phase, Phase::Active { .. } | Phase::Retrieved { .. } | Phase::Cleaning { .. });
+                prop_assert!(newer_run || wanted_gone, "{:?} -> {:?} by {:?}", before, job.phase, input);
+            }
+// What is stored was downloaded or was here before.
+            let stored = matches!(job.phase, Phase::Stored { dir: Some(_), .. });
+            prop_assert!(!stored || before.results().is_some(), "by {:?}", input);
+            // A row that we gave up is in the leftovers until it is gone.
+            if matches!(job.phase, Phase::Closed { outcome: Outcome::NotSubmitted | Outcome::Killed, .. })
+                && matches!(before.phase, Phase::Created { .. } | Phase::Uploading { .. } | Phase::Confirming { .. })
+                && job.recreated == before.recreated
+                && !matches!(input, Input::Missing | Input::Uploaded(Err(_)) | Input::Confirmed(Err(_)))
+            {
+                prop_assert!(job.leftovers.iter().any(|l| l.row), "by {input:?}");
+            }
+            // The question of what is next always has an answer, and a closed job without leftovers needs nothing.
+            let step = next(&job, now, &POLICY);
+            if job.is_history() {
+                prop_assert_eq!(step, Next::Nothing);
+            }
+            // No busy loop: a failure puts the same step off.
+            if job.retry.attempts > before.retry.attempts {
+                prop_assert!(job.retry.at > now);
+            }
+            // A crash here changes nothing that matters.
+            let mut again = job.clone();
+            recover(&mut again, now);
+            prop_assert_eq!(again.id().is_some(), job.id().is_some());
+            prop_assert_eq!(again.results(), job.results());
+        }
+    }
+
+    #[test]
+    fn records_survive_the_disk(inputs in prop::collection::vec(input(), 0..30)) {
+        let mut job = new_job(true, true);
+        for input in inputs {
+            apply(&mut job, input, Time(5));
+        }
+        let bytes = crate::store::record::encode(&job).unwrap();
+        prop_assert!(bytes.len() < 1_000);
+        let back: Job = crate::store::record::decode(&bytes).unwrap();
+        prop_assert_eq!(back, job);
+    }
+}
+
+/// Takes what `next` says and answers as a server does on a good day, until nothing is left to do.
+fn good_day(job: &mut Job, mut server: impl FnMut(Action) -> Vec<Input>) -> Vec<Action> {
+    let mut done = Vec::new();
+    let mut now = Time(2_000_000);
+    for _ in 0..40 {
+        match next(job, now, &POLICY) {
+            Next::Do(action) => {
+                done.push(action);
+                match action {
+                    Action::Create => apply(job, Input::BeginCreate { floor: 1 }, now),
+                    Action::Retrieve => apply(job, Input::BeginRetrieve { parent: "/r".into() }, now),
+                    other => apply(job, Input::Begin(other), now),
+                }
+                for input in server(action) {
+                    apply(job, input, now);
+                }
+            }
+            Next::Wait(at) if at.since(now) < 3_600_000 => now = at,
+            _ => return done,
+        }
+    }
+    panic!("no end: {done:?}, {job:?}");
+}
+
+fn done_row() -> Row {
+    Row {
+        id: 5,
+        name: Some("n".into()),
+        arcstate: Arcstate::Done,
+        state: Some("Finished".into()),
+        run: Some("https://ce/jobs/h".into()),
+    }
+}
+
+fn answer(action: Action) -> Vec<Input> {
+    match action {
+        Action::Create => vec![Input::Created(Ok(5))],
+        Action::Upload => vec![Input::Uploaded(Ok(()))],
+        Action::Confirm => vec![Input::Confirmed(Ok(Some("n".into()))), Input::Listed(done_row())],
+        Action::Retrieve => vec![Input::Retrieved(Ok(Some("/r/h".into())))],
+        Action::Clean => vec![Input::Cleaned(Ok(()))],
+        Action::Sweep => vec![Input::Swept(5, Ok(()))],
+        Action::Deliver => vec![Input::Delivered(Ok("/d/h".into()))],
+        _ => vec![],
+    }
+}
+
+#[test]
+fn the_main_job_takes_the_known_steps() {
+    let mut job = new_job(true, true);
+    let steps = good_day(&mut job, answer);
+    use Action::{Clean, Confirm, Create, Deliver, Retrieve, Sweep, Upload};
+    assert_eq!(steps, [Create, Upload, Confirm, Retrieve, Clean, Sweep]);
+    assert!(matches!(&job.phase, Phase::Stored { dir: Some(dir), .. } if dir == std::path::Path::new("/r/h")));
+    let delivery = Delivery {
+        parent: "/d".into(),
+        use_jobname: false,
+        noclean: false,
+        copy: false,
+        exclude: vec![],
+        operation: 1,
+    };
+    apply(&mut job, Input::Wish(Wish::Get { delivery, webdav: None }), Time(3_000_000));
+    assert_eq!(good_day(&mut job, answer), [Deliver]);
+    assert!(job.is_history());
+    assert_eq!(job.results(), Some(std::path::Path::new("/d/h")));
+}
+
+#[test]
+fn every_failure_once_still_ends_the_same() {
+    for failing in [Action::Create, Action::Upload, Action::Confirm, Action::Retrieve, Action::Clean, Action::Sweep] {
+        for class in [Class::Transient, Class::Ambiguous, Class::Auth, Class::DiskFull] {
+            let mut job = new_job(true, true);
+            let mut failed = false;
+            good_day(&mut job, |action| {
+                if action == failing && !failed {
+                    failed = true;
+                    let fault = Fault::new(class, "why");
+                    return vec![match action {
+                        Action::Create => Input::Created(Err(fault)),
+                        Action::Upload => Input::Uploaded(Err(fault)),
+                        Action::Confirm => Input::Confirmed(Err(fault)),
+                        Action::Retrieve => Input::Retrieved(Err(fault)),
+                        Action::Clean => Input::Cleaned(Err(fault)),
+                        _ => Input::Swept(5, Err(fault)),
+                    }];
+                }
+                answer(action)
+            });
+            assert!(failed);
+            assert!(matches!(job.phase, Phase::Stored { .. }), "{failing:?} {class:?}: {job:?}");
+            assert!(job.leftovers.is_empty(), "{failing:?} {class:?}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_waits_for_a_description_that_may_still_be_taken() {
+    let mut job = new_job(false, false);
+    let now = Time(5_000_000);
+    apply(&mut job, Input::BeginCreate { floor: 0 }, now);
+    apply(&mut job, Input::Created(Ok(5)), now);
+    apply(&mut job, Input::Begin(Action::Confirm), now);
+    apply(&mut job, Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
+    apply(&mut job, Input::Wish(Wish::Kill), now);
+    // The same description may go again at once; the kill may not.
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Confirm));
+    apply(&mut job, Input::Confirmed(Ok(None)), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill), "an answered request is not in flight any more");
+}
+
+#[test]
+fn results_of_an_older_run_do_not_clean_a_newer_one() {
+    let mut job = new_job(false, false);
+    let now = Time(5_000_000);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Confirm),
+        Input::Confirmed(Ok(None)),
+        Input::Listed(done_row()),
+        Input::BeginRetrieve { parent: "/r".into() },
+        Input::Retrieved(Ok(Some("/r/h".into()))),
+        Input::Listed(Row { arcstate: Arcstate::Running, run: Some("https://ce/jobs/other".into()), ..done_row() }),
+    ] {
+        apply(&mut job, input, now);
+    }
+    assert!(matches!(job.phase, Phase::Active { .. }));
+    assert_eq!(next(&job, now, &POLICY), Next::Nothing);
+    assert_eq!(job.results(), Some(std::path::Path::new("/r/h")), "what was saved is not forgotten");
+}
