@@ -3,9 +3,8 @@
 use std::io::Read;
 
 fn explain(text: &str) {
-    let parsed = xrsl::parse(text);
     let index = xrsl::LineIndex::new(text);
-    for d in parsed.diagnostics() {
+    for d in xrsl::check(text, &xrsl::LintContext::default()) {
         println!("{} {} {}: {}", index.position(text, d.span.start), d.code, d.level.name(), d.message);
         if let Some(help) = &d.help {
             println!("    help: {help}");

@@ -34,7 +34,7 @@ pub fn bad_name(name: &str) -> Option<&'static str> {
         return Some("it ends in /, so it is a directory");
     }
     if name.split('/').any(|p| p == "..") {
-        return Some("it leaves the job's directory with ..");
+        return Some("its .. leaves the job's directory");
     }
     if name.bytes().any(|b| b < b' ' || b == 0x7F) {
         return Some("it holds a control character");

@@ -291,7 +291,7 @@ impl Draft<'_> {
             return None;
         }
         let message = format!("\"{name}\" is not in inputfiles; it is uploaded and added there");
-        self.notes.push(Diagnostic::hint("E65", span, message));
+        self.notes.push(Diagnostic::hint("W65", span, message));
         let executable = attribute == "executable";
         let (upload_path, path) = (name.clone(), value.to_owned());
         Some(LocalInput { name, upload_path, path, executable, implicit: true, span })

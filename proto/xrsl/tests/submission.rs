@@ -44,7 +44,7 @@ fn unlisted_executable_and_stdin_are_added() {
         "&(executable=\"run.sh\")\n (stdin=\"in\")\n (walltime=5)\n (inputfiles=(\"run.sh\" \"\") (\"in\" \"\"))";
     assert_eq!(s.text(), want);
     assert_eq!(locals(text), [local("run.sh", "./run.sh", true, true), local("in", "in", false, true)]);
-    assert_eq!(s.notes.iter().map(|d| d.code).collect::<Vec<_>>(), ["W66", "E65", "E65"]);
+    assert_eq!(s.notes.iter().map(|d| d.code).collect::<Vec<_>>(), ["W66", "W65", "W65"]);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn read_activity(document: &Document, activity: usize) -> Result<Adl, Vec<Diagno
         if !path.starts_with('/') && !inputs.iter().any(|i| i.name == path) {
             let message = format!("the {what} \"{path}\" is relative but no InputFile has this name");
             errors.push(
-                Diagnostic::error("E65", span, message).help(format!("add <InputFile><Name>{path}</Name></InputFile>")),
+                Diagnostic::error("E61", span, message).help(format!("add <InputFile><Name>{path}</Name></InputFile>")),
             );
         }
     }

@@ -227,11 +227,8 @@ impl Recover<'_> {
         while at < line {
             let b = self.c.byte_at(at);
             match (in_quote, b) {
-                (Some(q), _) => {
-                    if q == b {
-                        in_quote = None;
-                    }
-                }
+                (Some(q), _) if q == b => in_quote = None,
+                (Some(_), _) => {}
                 (None, b'"' | b'\'') => in_quote = Some(b),
                 (None, b'(') if self.relation_starts(at) => break,
                 (None, b'(') => depth += 1,
