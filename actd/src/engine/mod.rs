@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::job::next::{Action, Policy};
 use crate::job::recover::recover;
 use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
+use crate::store::prune::Retention;
 use crate::store::{Batch, Loaded, Reader, Store, StoreError};
 use crate::work::{Done, ProgressSink, Work};
 
@@ -39,6 +40,14 @@ use events::EventLog;
 use handle::{Command, EngineHandle};
 use operations::Operations;
 use poll::Poll;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Events are kept so long,
+const EVENTS_KEPT_DAYS: i64 = 14;
+
+/// and no more than so many.
+const MOST_EVENTS: u64 = 1_000_000;
 
 /// How a piece of work is done: [`crate::work::Hands`], without the engine knowing more of it.
 pub type Run = Arc<dyn Fn(Work, ProgressSink, CancellationToken) -> BoxFuture<'static, Done> + Send + Sync>;
@@ -67,6 +76,8 @@ pub struct EngineConfig {
     pub uploads: usize,
     /// Jobs whose results are downloaded at a time.
     pub downloads: usize,
+    /// How long closed jobs are remembered, milliseconds.
+    pub history_ms: i64,
 }
 
 /// A piece of work that is under way for a job.
@@ -89,7 +100,7 @@ struct Finished {
 
 struct Engine {
     config: EngineConfig,
-    store: Store,
+    store: Arc<Store>,
     reader: Reader,
     board: Board,
     events: EventLog,
@@ -129,6 +140,8 @@ struct Engine {
     /// Answers to give once this turn is durable.
     replies: Vec<Box<dyn FnOnce() + Send>>,
     poll: Poll,
+    /// When old history and events were last removed.
+    pruned: Time,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -154,7 +167,7 @@ pub fn start(
         poll: Poll::new(config.poll),
         config,
         reader: reader.clone(),
-        store,
+        store: Arc::new(store),
         board: board.clone(),
         events: events.clone(),
         operations: operations.clone(),
@@ -183,6 +196,7 @@ pub fn start(
         delivered: HashMap::new(),
         waiters: Vec::new(),
         replies: Vec::new(),
+        pruned: Time::default(),
         stopping: None,
     };
     engine.adopt_state(loaded)?;
@@ -301,7 +315,26 @@ impl Engine {
         for work in works {
             self.begin(work);
         }
+        self.prune(now);
         Ok(())
+    }
+
+    /// Once a day, and at start: forgets what has had its time. It touches nothing that the engine writes.
+    fn prune(&mut self, now: Time) {
+        if now.since(self.pruned) < DAY_MS {
+            return;
+        }
+        self.pruned = now;
+        let store = self.store.clone();
+        let keep = Retention {
+            closed_before: now.plus(-self.config.history_ms),
+            events_before: now.plus(-EVENTS_KEPT_DAYS * DAY_MS),
+            most_events: MOST_EVENTS,
+        };
+        self.tasks.spawn_blocking(move || match store.prune(&keep) {
+            Ok((jobs, events)) => tracing::debug!(jobs, events, "forgot what had its time"),
+            Err(e) => tracing::warn!(error = %e, "old history cannot be removed"),
+        });
     }
 
     /// How long the loop may sleep.

@@ -22,9 +22,12 @@
 //!
 //! **A bad state directory stops the daemon** with a sentence; it is never replaced by an empty one.
 
+mod compact;
+mod export;
+pub mod prune;
 pub mod record;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -130,21 +133,19 @@ impl Store {
             let path = path.to_owned();
             move |source| StoreError::Io { path, source }
         };
-        fs::create_dir_all(&path).map_err(io(&path))?;
-        remove_unfinished_snapshots(&path).map_err(io(&path))?;
-        let sled_error = |e: sled::Error| StoreError::Sled { path: path.clone(), why: e.to_string() };
-        let db = sled::Config::new()
-            .path(&path)
-            .cache_capacity(CACHE)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
-            .open()
-            .map_err(sled_error)?;
+        compact::put_right(&path).map_err(io(&path))?;
+        let broken = |why: String| StoreError::Sled { path: path.clone(), why };
+        let open = || compact::config(&path, CACHE).open().map_err(|e| broken(e.to_string()));
+        let mut db = open()?;
+        if compact::compact(&db, &path, CACHE).map_err(broken)? {
+            drop(db);
+            db = open()?;
+        }
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(io(&file_path))?;
         let tree: sled::Tree = sled::Tree::clone(&db);
         let mut store = Self { tree, db, file, path: path.clone(), instance_id: String::new() };
-        store.instance_id = match store.tree.get(b"minstance").map_err(sled_error)? {
+        store.instance_id = match store.tree.get(b"minstance").map_err(|e| store.sled_error(&e))? {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None => {
                 let id = uuid::Uuid::new_v4().to_string();
@@ -156,6 +157,10 @@ impl Store {
             }
         };
         Ok(store)
+    }
+
+    fn sled_error(&self, e: &sled::Error) -> StoreError {
+        StoreError::Sled { path: self.path.clone(), why: e.to_string() }
     }
 
     /// A random name of this state directory, made when it was.
@@ -175,7 +180,7 @@ impl Store {
     /// # Errors
     /// A record that cannot be read: nothing is skipped silently.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        let sled_error = |e: sled::Error| StoreError::Sled { path: self.path.clone(), why: e.to_string() };
+        let sled_error = |e: sled::Error| self.sled_error(&e);
         let mut loaded = Loaded::default();
         for item in self.tree.scan_prefix(b"j") {
             let (key, value) = item.map_err(sled_error)?;
@@ -211,9 +216,8 @@ impl Store {
         if batch.changes == 0 {
             return Ok(());
         }
-        let sled_error = |e: sled::Error| StoreError::Sled { path: self.path.clone(), why: e.to_string() };
-        self.tree.apply_batch(batch.batch).map_err(sled_error)?;
-        self.db.flush().map_err(sled_error)?;
+        self.tree.apply_batch(batch.batch).map_err(|e| self.sled_error(&e))?;
+        self.db.flush().map_err(|e| self.sled_error(&e))?;
         self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })
     }
 }
@@ -223,20 +227,6 @@ fn read<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, S
         let kind = key.first().copied().map_or('?', char::from);
         StoreError::Record { what: format!("{kind} {}", number(key)), source }
     })
-}
-
-/// sled leaves a `snap.*.generating` behind when it is killed while it writes a snapshot, and then refuses to open. The
-/// log has everything, so the unfinished file may go.
-fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 impl Batch {
@@ -407,3 +397,6 @@ fn readable<T: serde::de::DeserializeOwned>((key, value): (sled::IVec, sled::IVe
 pub fn shared_spec(reader: &Reader, key: Key) -> Option<Arc<Spec>> {
     reader.spec(key).map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests;

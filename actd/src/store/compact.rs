@@ -1,0 +1,111 @@
+//! Opening sled's directory: what a crash left behind is put right first, and a file that is mostly dead is written anew
+//! (sled's file never shrinks by itself).
+//!
+//! A rewrite goes to `jobs.sled.new`; only when that is complete and synced does it take the place of `jobs.sled`, by two
+//! renames. Whatever of these a crash leaves, one complete cache is there, and the next start finds it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Below this size a file is never rewritten, bytes.
+const SMALL: u64 = 64 << 20;
+
+/// A file is rewritten when it is so many times as large as what lives in it.
+const FACTOR: u64 = 3;
+
+const COMPLETE: &str = "complete";
+
+pub(super) fn config(path: &Path, cache: u64) -> sled::Config {
+    sled::Config::new().path(path).cache_capacity(cache).mode(sled::Mode::HighThroughput).flush_every_ms(None)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Finishes or undoes a rewrite that was interrupted, removes what sled cannot open.
+pub(super) fn put_right(path: &Path) -> io::Result<()> {
+    let (new, old) = (beside(path, ".new"), beside(path, ".old"));
+    if !path.exists() {
+        if new.join(COMPLETE).exists() {
+            fs::rename(&new, path)?;
+            let _ = fs::remove_file(path.join(COMPLETE));
+        } else if old.exists() {
+            fs::rename(&old, path)?;
+        }
+    }
+    for leftover in [new, old] {
+        if leftover.exists() && path.exists() {
+            fs::remove_dir_all(&leftover)?;
+        }
+    }
+    fs::create_dir_all(path)?;
+    remove_unfinished_snapshots(path)
+}
+
+/// sled leaves a `snap.*.generating` behind when it is killed while it writes a snapshot, and then refuses to open. The
+/// log has everything, so the unfinished file may go.
+fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Rewrites the cache if most of its file is dead. Returns whether it did: then the caller opens it again.
+pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, String> {
+    let size = db.size_on_disk().map_err(|e| e.to_string())?;
+    if size < SMALL {
+        return Ok(false);
+    }
+    let mut live = 0_u64;
+    for item in db.iter() {
+        let (key, value) = item.map_err(|e| e.to_string())?;
+        live += (key.len() + value.len()) as u64;
+    }
+    if size < live.saturating_mul(FACTOR) {
+        return Ok(false);
+    }
+    tracing::info!(size, live, "rewriting the job cache: most of its file is dead");
+    let new = beside(path, ".new");
+    copy(db, &new, cache)?;
+    let swap = || -> io::Result<()> {
+        File::create(new.join(COMPLETE))?.sync_all()?;
+        File::open(&new)?.sync_all()?;
+        let old = beside(path, ".old");
+        fs::rename(path, &old)?;
+        fs::rename(&new, path)?;
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        fs::remove_file(path.join(COMPLETE))?;
+        fs::remove_dir_all(old)
+    };
+    swap().map_err(|e| e.to_string())?;
+    Ok(true)
+}
+
+fn copy(from: &sled::Db, to: &Path, cache: u64) -> Result<(), String> {
+    let text = |e: sled::Error| e.to_string();
+    let db = config(to, cache).open().map_err(text)?;
+    let mut batch = sled::Batch::default();
+    for (n, item) in from.iter().enumerate() {
+        let (key, value) = item.map_err(text)?;
+        batch.insert(key, value);
+        if n % 1_000 == 999 {
+            db.apply_batch(std::mem::take(&mut batch)).map_err(text)?;
+        }
+    }
+    db.apply_batch(batch).map_err(text)?;
+    db.flush().map_err(text)?;
+    drop(db);
+    File::open(to.join("db")).and_then(|f| f.sync_all()).map_err(|e| e.to_string())
+}

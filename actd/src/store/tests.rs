@@ -1,0 +1,170 @@
+//! The cache on a real directory: what is committed is there again, whatever the last run left behind.
+
+use std::fs;
+
+use act_proto::jobs::Origin;
+
+use super::prune::Retention;
+use super::record::EventRecord;
+use super::{Batch, Store};
+use crate::job::{Job, Key, Options, Outcome, Phase, Retry, Spec, Time, Wishes};
+
+fn job(key: u64, phase: Phase) -> Job {
+    Job {
+        key: Key(key),
+        origin: Origin::Submitted,
+        proxyid: 1,
+        name: Some("name".into()),
+        batch: Some("b".into()),
+        webdav: None,
+        phase,
+        seen: None,
+        missing: 0,
+        wishes: Wishes::default(),
+        options: Options::default(),
+        delivery: None,
+        saved: None,
+        leftovers: Vec::new(),
+        retry: Retry::default(),
+        recreated: 0,
+        in_flight_until: Time::default(),
+        error: None,
+        exit_code: None,
+        submitted: Time(5),
+        changed: Time(6),
+        rev: 0,
+    }
+}
+
+fn spec() -> Spec {
+    Spec {
+        text: "&(executable=a)".into(),
+        clusters: vec!["https://c/q".into()],
+        inputs: vec![],
+        webdav: None,
+        results: "/r".into(),
+        source: None,
+        base_dir: "/".into(),
+    }
+}
+
+fn closed(at: i64) -> Phase {
+    Phase::Closed { id: Some(9), outcome: Outcome::Collected, dir: None, at: Time(at) }
+}
+
+fn event(key: u64, at: i64) -> EventRecord {
+    EventRecord {
+        at: Time(at),
+        kind: "job".into(),
+        key: Some(Key(key)),
+        before: None,
+        after: None,
+        text: String::new(),
+    }
+}
+
+fn fill(store: &Store) {
+    let mut batch = Batch::default();
+    for key in 1..=3 {
+        batch.job(&job(key, Phase::Queued)).unwrap();
+        batch.spec(Key(key), &spec()).unwrap();
+        batch.client_ref(&format!("ref/{key}"), Key(key));
+        batch.event(key, &event(key, 10)).unwrap();
+    }
+    store.commit(batch).unwrap();
+    let mut batch = Batch::default();
+    batch.job(&job(2, closed(100))).unwrap();
+    store.commit(batch).unwrap();
+}
+
+#[test]
+fn a_job_is_live_or_closed_never_both_and_keys_are_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = {
+        let store = Store::open(dir.path()).unwrap();
+        fill(&store);
+        store.instance_id().to_owned()
+    };
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.instance_id(), id);
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded.jobs.iter().map(|j| j.key.0).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!((loaded.next_key, loaded.last_event), (4, 3));
+    let reader = store.reader();
+    assert!(reader.closed(Key(2)).is_some());
+    assert_eq!(reader.by_client_ref("ref/2"), Some(Key(2)));
+    assert_eq!(reader.events_of(Key(3)).len(), 1);
+    let (events, gap) = reader.events(1, 10);
+    assert_eq!((events.len(), gap), (2, false));
+}
+
+#[test]
+fn what_has_had_its_time_is_forgotten_with_all_that_belongs_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    fill(&store);
+    let keep = |closed_before, events_before| Retention {
+        closed_before: Time(closed_before),
+        events_before: Time(events_before),
+        most_events: 100,
+    };
+    assert_eq!(store.prune(&keep(100, 10)).unwrap(), (0, 0));
+    assert_eq!(store.prune(&keep(101, 10)).unwrap(), (1, 0));
+    let reader = store.reader();
+    assert!(
+        reader.closed(Key(2)).is_none() && reader.spec(Key(2)).is_none() && reader.by_client_ref("ref/2").is_none()
+    );
+    assert!(reader.spec(Key(1)).is_some());
+    assert_eq!(store.prune(&Retention { most_events: 1, ..keep(0, 0) }).unwrap().1, 2);
+    let (events, gap) = reader.events(0, 10);
+    assert_eq!((events.len(), gap), (1, true));
+    assert_eq!(store.load().unwrap().next_key, 4, "keys are not used again");
+}
+
+#[test]
+fn an_export_makes_the_same_cache_elsewhere() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let from = Store::open(a.path()).unwrap();
+    fill(&from);
+    let mut text = Vec::new();
+    from.export(&mut text).unwrap();
+    let to = Store::open(b.path()).unwrap();
+    to.import(&mut text.as_slice()).unwrap();
+    assert_eq!(from.load().unwrap().jobs, to.load().unwrap().jobs);
+    assert_eq!(from.reader().closed(Key(2)), to.reader().closed(Key(2)));
+    assert_eq!(from.load().unwrap().next_key, to.load().unwrap().next_key);
+    let error = to.import(&mut b"{\"next_key\":4}\n{\"job\":{}}\n".as_slice()).unwrap_err();
+    assert!(error.to_string().contains("export"), "{error}");
+}
+
+#[test]
+fn leftovers_of_crashes_do_not_keep_it_from_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()).unwrap());
+    let path = dir.path().join("jobs.sled");
+    fs::write(path.join("snap.000000000000001F.generating"), b"").unwrap();
+    assert_eq!(Store::open(dir.path()).unwrap().load().unwrap().jobs.len(), 2);
+    // A rewrite that ended between its two renames: the new one is complete.
+    fs::rename(&path, dir.path().join("jobs.sled.new")).unwrap();
+    fs::write(dir.path().join("jobs.sled.new/complete"), b"").unwrap();
+    fs::create_dir(dir.path().join("jobs.sled.old")).unwrap();
+    assert_eq!(Store::open(dir.path()).unwrap().load().unwrap().jobs.len(), 2);
+    assert!(!dir.path().join("jobs.sled.old").exists());
+    // One that was never complete goes; the old one is back.
+    fs::rename(&path, dir.path().join("jobs.sled.old")).unwrap();
+    fs::create_dir(dir.path().join("jobs.sled.new")).unwrap();
+    assert_eq!(Store::open(dir.path()).unwrap().load().unwrap().jobs.len(), 2);
+    assert!(!dir.path().join("jobs.sled.new").exists());
+}
+
+#[test]
+fn records_of_a_newer_version_are_refused_with_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = Store::open(dir.path()).unwrap();
+        store.tree.insert(super::key1(b'j', 8), vec![99, 1, 2]).unwrap();
+        store.tree.flush().unwrap();
+    }
+    let error = Store::open(dir.path()).unwrap().load().unwrap_err().to_string();
+    assert!(error.contains("newer actd") && error.contains("99"), "{error}");
+}
