@@ -1,1 +1,89 @@
-//! placeholder
+//! The command line of actd, with the verbs of the Python client `act`.
+//!
+//! It uses nothing of the daemon but its API ([`act_proto`]) and holds no state of its own. `cli` says what can be
+//! typed, `cmd` what happens then, `out` is the only module that prints, `failure` the only one that knows exit codes.
+
+pub mod cli;
+pub mod cli_jobs;
+pub mod cmd;
+pub mod connect;
+pub mod ctx;
+pub mod failure;
+pub mod follow;
+pub mod ids;
+pub mod out;
+pub mod pick;
+pub mod progress;
+pub mod submit;
+pub mod table;
+pub mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::Cli;
+use crate::ctx::Ctx;
+use crate::failure::{BROKEN_PIPE, BUG, Failure, INTERRUPTED, OK, USAGE};
+
+/// Runs a command line, from its words to its exit code.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let program = words::program(args.first().map(OsString::as_os_str));
+    let json = args.iter().any(|a| a == "--json");
+    let parsed = Cli::command().name(program).bin_name(program).try_get_matches_from(words::join_webdav(args));
+    let cli = match parsed.and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(e) => return ExitCode::from(unparsed(&e, json)),
+    };
+    let ctx = Ctx::new(&cli.global);
+    let Some(command) = &cli.command else {
+        let help = Cli::command().name(program).bin_name(program).render_help();
+        return ExitCode::from(ctx.out.text(&help.to_string()).map_or_else(|f| f.exit, |()| OK));
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            ctx.out.failure(&Failure::local(format!("cannot start: {e}")));
+            return ExitCode::from(BUG);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        if cmd::handles_interrupt(command) {
+            return cmd::run(&ctx, command, program).await;
+        }
+        tokio::select! {
+            outcome = cmd::run(&ctx, command, program) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted("")),
+        }
+    });
+    // A question may still be waiting for its answer on another thread.
+    runtime.shutdown_background();
+    ExitCode::from(outcome.unwrap_or_else(|failure| {
+        if failure.exit != INTERRUPTED || !failure.message.is_empty() {
+            ctx.out.failure(&failure);
+        }
+        failure.exit
+    }))
+}
+
+/// Help, version, and what cannot be parsed.
+fn unparsed(e: &clap::Error, json: bool) -> u8 {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    let shown = match e.kind() {
+        DisplayHelp | DisplayVersion => return e.print().map_or_else(|e| Failure::stdout(&e).exit, |()| OK),
+        DisplayHelpOnMissingArgumentOrSubcommand => e.print(),
+        _ if json => {
+            let message = e.render().to_string();
+            let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let value = Failure::usage(first).hint("see --help").json();
+            std::io::Write::write_all(&mut std::io::stdout(), format!("{value}\n").as_bytes())
+        }
+        _ => e.print(),
+    };
+    match shown {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => BROKEN_PIPE,
+        _ => USAGE,
+    }
+}

@@ -1,0 +1,220 @@
+//! The command line: every verb, flag and default. Definitions only; what they do is in `cmd/`.
+//!
+//! Verbs and flags of the Python client `act` 1.0.0 keep their names, short forms and defaults. As with Python's argparse,
+//! long options may be shortened while they stay unambiguous, and the last of a repeated option counts.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli_jobs::{Bulk, Cat, Get, History, Log, Ls, Run, Stat, Sub, Tail, Wait, Why};
+
+/// Submit, watch and collect jobs of an aCT server through actd.
+#[derive(Debug, Parser)]
+#[command(name = "actctl", version, infer_long_args = true, args_override_self = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 some items failed, 2 usage, 3 credential, 4 job description, 5 server, CE or \
+                        WebDAV, 6 local disk or permissions, 7 timeout, 8 daemon, 70 bug, 130 interrupted, 141 broken pipe."
+)]
+pub struct Cli {
+    /// Options of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every verb; they may stand before or after it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// URL of aCT server
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Port of aCT server
+    #[arg(long, global = true)]
+    pub port: Option<u16>,
+    /// Path to configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+    /// Tell on stderr what is done
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// One JSON value on stdout (streams: one a line)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colours on stderr
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// No progress bars
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// No progress, warnings or notes
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show info about aCT server
+    Info,
+    /// Submit proxy certificate, or show what it is worth
+    Proxy(Proxy),
+    /// Submit job descriptions
+    Sub(Sub),
+    /// Print status for jobs
+    Stat(Stat),
+    /// Download results of done and donefailed jobs
+    Get(Get),
+    /// Print stdout or stderr of the job
+    Cat(Cat),
+    /// Fetch failed jobs: have the server get their results
+    Fetch(Bulk),
+    /// Resubmit failed jobs
+    Resub(Bulk),
+    /// Kill jobs
+    Kill(Bulk),
+    /// Clean failed, done and donefailed jobs
+    Clean(Bulk),
+    /// Wait until jobs have ended
+    Wait(Wait),
+    /// Submit one description, wait, show its output, get its results, exit with its code
+    Run(Run),
+    /// Make jobs that another client submitted our own
+    Adopt(Bulk),
+    /// List jobs that are finished with
+    History(History),
+    /// Show what happened to a job
+    Log(Log),
+    /// Show failures, grouped by cause
+    Why(Why),
+    /// Show the end of a job's output; -f follows it
+    Tail(Tail),
+    /// List a job's files
+    Ls(Ls),
+    /// Print events as they happen
+    Events(Events),
+    /// Control the daemon
+    #[command(subcommand)]
+    Daemon(Daemon),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Call a method of the daemon's API
+    Rpc(Rpc),
+    /// Print a completion script
+    Completions(Completions),
+    /// Print the manual page, or write all of them into a directory
+    Man(Man),
+}
+
+/// `proxy`.
+#[derive(Debug, Args)]
+pub struct Proxy {
+    /// Show the proxy, its attributes and the token instead of submitting
+    #[arg(long)]
+    pub status: bool,
+    /// The proxy file, instead of X509_USER_PROXY, the config's, or /tmp/x509up_uUID
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Take another identity than the one that the daemon has jobs of
+    #[arg(long)]
+    pub switch_identity: bool,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Start after the event of this number; without it: from now on (all that are kept, with --no-follow)
+    #[arg(long, value_name = "NUMBER")]
+    pub since: Option<u64>,
+    /// Only events of this type (job, credential, server, dir); repeatable
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<String>,
+    /// Print what there is and end
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Only events about these jobs
+    #[arg(value_name = "JOB")]
+    pub select: Vec<String>,
+}
+
+/// `daemon ...`.
+#[derive(Debug, Subcommand)]
+pub enum Daemon {
+    /// Start it, if it does not run
+    Start,
+    /// Stop it; work goes on at its next start
+    Stop,
+    /// Stop and start it
+    Restart,
+    /// Read the configuration again
+    Reload,
+    /// Show what it is doing, and what waits for what
+    Status,
+    /// List the daemons of this user
+    List,
+    /// Print its log
+    Logs {
+        /// Go on as it grows
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines to begin with
+        #[arg(long, default_value_t = 200, value_name = "N")]
+        lines: usize,
+    },
+}
+
+/// `config ...`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Show the settings in force
+    Show {
+        /// With the origin of each: flag, environment, file, default
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Print the path of the config file
+    Path,
+}
+
+/// `rpc`.
+#[derive(Debug, Args)]
+pub struct Rpc {
+    /// The method, `jobs.list`; `rpc.discover` describes them all
+    pub method: String,
+    /// The parameter object as JSON; `-` reads it from stdin
+    pub params: Option<String>,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write a page for each verb there
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

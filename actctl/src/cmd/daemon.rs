@@ -1,0 +1,175 @@
+//! `daemon`: starts, stops and shows the daemon.
+
+use std::time::{Duration, Instant};
+
+use act_proto::daemon::Status;
+use act_proto::method::{DaemonReload, DaemonStatus, DaemonStop};
+use act_proto::start::read_lock;
+use serde_json::json;
+
+use crate::cli::Daemon;
+use crate::cmd::daemon_logs;
+use crate::connect::{self, Start, is_alive};
+use crate::ctx::{Ctx, Session};
+use crate::failure::{DAEMON, Failure, OK, Outcome};
+use crate::table;
+
+/// How long a daemon may take to stop.
+const STOP: Duration = Duration::from_secs(60);
+
+/// Runs the verb.
+///
+/// # Errors
+/// The daemon's.
+pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
+    match args {
+        Daemon::Start => start(ctx).await,
+        Daemon::Stop => {
+            if !stop(ctx).await? {
+                ctx.out.note("No daemon runs.");
+            }
+            Ok(OK)
+        }
+        Daemon::Restart => {
+            stop(ctx).await?;
+            start(ctx).await
+        }
+        Daemon::Reload => reload(ctx).await,
+        Daemon::Status => status(ctx).await,
+        Daemon::List => list(ctx).await,
+        Daemon::Logs { follow, lines } => daemon_logs::run(ctx, *follow, *lines).await,
+    }
+}
+
+async fn start(ctx: &Ctx) -> Outcome {
+    let instance = ctx.instance()?;
+    let client = connect::connect(ctx, &instance, Start::Lasting).await?;
+    let hello = client.hello();
+    if ctx.out.json {
+        ctx.out.value(
+            &json!({ "schema": "act.daemon/1", "instance": hello.instance, "pid": hello.pid, "server": hello.server }),
+        )?;
+    } else {
+        ctx.out.note(&format!("The daemon {} runs (pid {}) for {}.", hello.instance, hello.pid, hello.server));
+    }
+    Ok(OK)
+}
+
+/// Stops it and waits until it has ended; `false`: none ran.
+async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
+    let Some(mut session) = ctx.running().await? else { return Ok(false) };
+    let pid = session.call::<DaemonStop>(&Default::default()).await?.pid;
+    let since = Instant::now();
+    while is_alive(pid) {
+        if since.elapsed() > STOP {
+            return Err(Failure::daemon(format!("the daemon (pid {pid}) has not ended within a minute"))
+                .hint("`actctl daemon logs` tells what it is waiting for"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ctx.out.note(&format!("The daemon (pid {pid}) has stopped."));
+    Ok(true)
+}
+
+async fn reload(ctx: &Ctx) -> Outcome {
+    let Some(mut session) = ctx.running().await? else { return absent(ctx) };
+    let config = session.call::<DaemonReload>(&Default::default()).await?;
+    for warning in &config.warnings {
+        ctx.out.warn(warning);
+    }
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.config/1", "file": config.file, "settings": config.settings, "warnings": config.warnings }))?;
+    } else {
+        ctx.out.note(&format!("{} has been read.", config.file));
+    }
+    Ok(OK)
+}
+
+fn absent(ctx: &Ctx) -> Outcome {
+    let instance = ctx.instance()?;
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.daemon/1", "instance": instance.name, "running": false }))?;
+        return Ok(DAEMON);
+    }
+    Err(Failure::daemon(format!("the daemon {} does not run", instance.name)).hint("`actctl daemon start` starts it"))
+}
+
+async fn status(ctx: &Ctx) -> Outcome {
+    let Some(mut session) = ctx.running().await? else { return absent(ctx) };
+    let status = get_status(&mut session).await?;
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.daemon/1", "running": true, "status": status }))?;
+    } else {
+        ctx.out.text(&describe(&status))?;
+    }
+    Ok(OK)
+}
+
+async fn get_status(session: &mut Session<'_>) -> Result<Status, Failure> {
+    session.call::<DaemonStatus>(&Default::default()).await
+}
+
+fn describe(s: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{:<14} {value}\n", format!("{name}:")));
+    line("instance", &s.instance);
+    line("version", &format!("{} (pid {}, since {})", s.version, s.pid, s.started));
+    line("server", &s.server);
+    line("config", &s.config);
+    line("state", &s.state);
+    line("list read", s.as_of.as_deref().unwrap_or("not yet"));
+    if let Some(error) = &s.server_error {
+        line("server error", error);
+    }
+    let jobs: Vec<String> = s.phases.iter().map(|(phase, n)| format!("{n} {phase}")).collect();
+    line("jobs", if jobs.is_empty() { "none".into() } else { jobs.join(", ") }.as_str());
+    for group in s.waiting.iter().chain(&s.stuck) {
+        line("waiting", &format!("{} jobs: {}", group.jobs, group.message));
+        if let Some(hint) = &group.hint {
+            line("", &format!("hint: {hint}"));
+        }
+    }
+    if s.orphans > 0 {
+        line("orphans", &s.orphans.to_string());
+    }
+    line("requests", &s.requests.to_string());
+    text
+}
+
+/// All state directories of this user, and whether a daemon runs for each.
+async fn list(ctx: &Ctx) -> Outcome {
+    let root = act_proto::instance::state_home().join("actd");
+    let mut names: Vec<String> = match std::fs::read_dir(&root) {
+        Ok(entries) => entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(Failure::local(format!("cannot read {}: {e}", root.display()))),
+    };
+    names.sort();
+    let mut items = Vec::new();
+    for name in names {
+        let lock = read_lock(&root.join(&name)).ok().flatten();
+        let socket = lock.as_ref().map_or_else(
+            || act_proto::instance::runtime_dir().join(format!("{name}.sock")),
+            |lock| lock.socket.clone(),
+        );
+        let client = connect::at(ctx, &socket).await.ok().flatten();
+        let hello = client.as_ref().map(act_proto::Client::hello);
+        items.push(json!({
+            "instance": name, "running": hello.is_some(), "pid": hello.map(|h| h.pid),
+            "server": hello.map(|h| h.server.clone()), "version": hello.map(|h| h.version.clone()),
+        }));
+    }
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.daemons/1", "items": items }))?;
+        return Ok(OK);
+    }
+    let cell = |v: &serde_json::Value| match v {
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::Bool(b) => if *b { "yes" } else { "no" }.to_owned(),
+        other => table::text(other),
+    };
+    let heads = ["instance", "running", "pid", "version", "server"];
+    let rows: Vec<Vec<String>> = items.iter().map(|i| heads.iter().map(|h| cell(&i[*h])).collect()).collect();
+    ctx.out.text(&table::plain(&heads, &rows))?;
+    Ok(OK)
+}

@@ -1,0 +1,78 @@
+//! `daemon logs`: the log file of a self-started daemon. (A service logs to the journal.)
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use act_proto::start::log_path;
+
+use crate::ctx::Ctx;
+use crate::failure::{Failure, OK, Outcome};
+
+/// The most bytes of the last lines.
+const MAX: u64 = 4 << 20;
+/// How often a log that grows is looked at.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs the verb.
+///
+/// # Errors
+/// There is no log.
+pub async fn run(ctx: &Ctx, follow: bool, lines: usize) -> Outcome {
+    let path = log_path(&ctx.instance()?.paths().state);
+    let bad = |e: io::Error| {
+        Failure::local(format!("no log: {}: {e}", path.display()))
+            .hint("a daemon that runs as a service logs to the journal: `journalctl --user -u actd`")
+    };
+    ctx.out.text(&tail(&path, lines).map_err(bad)?)?;
+    if !follow {
+        return Ok(OK);
+    }
+    let mut file = File::open(&path).map_err(bad)?;
+    let mut at = file.seek(SeekFrom::End(0)).map_err(bad)?;
+    loop {
+        let mut piece = Vec::new();
+        file.by_ref().take(1 << 20).read_to_end(&mut piece).map_err(bad)?;
+        at += piece.len() as u64;
+        ctx.out.bytes(&piece)?;
+        if piece.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+            // Put aside and begun anew, when a new daemon was started.
+            if std::fs::metadata(&path).is_ok_and(|m| m.len() < at) {
+                file = File::open(&path).map_err(bad)?;
+                at = 0;
+            }
+        }
+    }
+}
+
+/// The last lines of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn tail(path: &Path, lines: usize) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(MAX)))?;
+    let mut bytes = Vec::new();
+    file.take(MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().collect();
+    Ok(all[all.len().saturating_sub(lines)..].iter().flat_map(|l| [l, "\n"]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail;
+
+    #[test]
+    fn the_last_lines_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "a\nb\nc\n").unwrap();
+        assert_eq!(tail(&path, 2).unwrap(), "b\nc\n");
+        assert_eq!(tail(&path, 9).unwrap(), "a\nb\nc\n");
+        assert!(tail(&dir.path().join("none"), 1).is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! `get`: delivers the results of done and donefailed jobs into the current directory.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use act_proto::jobs::{GetParams, Operation, OperationCancelParams, OperationItem, OperationParams};
+use act_proto::method::{JobsGet, OperationsCancel, OperationsGet};
+use serde_json::json;
+
+use crate::cli_jobs::Get;
+use crate::cmd::stat::missing;
+use crate::ctx::{Ctx, Session};
+use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
+use crate::ids::Range;
+use crate::pick::pick;
+use crate::progress::Progress;
+use crate::submit::absolute;
+use crate::table;
+
+/// How long one call waits for news.
+const NEWS_MS: u64 = 10_000;
+/// Beyond so many ids in `-i`, those that are missing are not looked for one by one.
+const MAX_MISSING: u64 = 100_000;
+
+/// Runs the verb.
+///
+/// # Errors
+/// What concerns no single job.
+pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
+    let mut pick = pick(&args.jobs)?;
+    if args.jobs.states.iter().any(|s| !s.eq_ignore_ascii_case("done") && !s.eq_ignore_ascii_case("donefailed")) {
+        return Err(Failure::usage("Error downloading jobs: State parameter not \"done\" or \"donefailed\"")
+            .hint("only such jobs have results; `actctl fetch` brings those of failed ones"));
+    }
+    pick.filter.all = pick.bare;
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
+    let mut session = ctx.session().await?;
+    let params = |filter| -> Result<GetParams, Failure> {
+        Ok(GetParams {
+            filter,
+            dir: absolute(args.dir.as_deref().unwrap_or(Path::new(".")))?,
+            use_jobname: args.use_jobname,
+            noclean: args.noclean,
+            copy: args.copy || args.noclean,
+            webdav: args.webdav.webdav.clone(),
+            exclude: args.exclude.clone(),
+        })
+    };
+    let mut all = Vec::new();
+    for filter in pick.chunks() {
+        let started = session.call::<JobsGet>(&params(filter)?).await?;
+        if started.foreign > 0 {
+            ctx.out.note(&format!("{} of the jobs were submitted by another client", started.foreign));
+        }
+        if pick.ids.is_none() {
+            missing(ctx, &started.missing);
+        }
+        if started.jobs == 0 {
+            continue;
+        }
+        let mut items = Vec::new();
+        tokio::select! {
+            end = deliver(ctx, &mut session, &started.operation, started.jobs, &mut items) => end?,
+            _ = &mut interrupt => {
+                let cancel = OperationCancelParams { operation: started.operation };
+                let cancelled = session.call::<OperationsCancel>(&cancel);
+                match tokio::time::timeout(std::time::Duration::from_secs(5), cancelled).await {
+                    Ok(Ok(_)) => ctx.out.note("Stopping job download: run the same command again to resume."),
+                    _ => ctx.out.warn("the daemon has not confirmed that it stops; the download may go on"),
+                }
+                return Ok(INTERRUPTED);
+            }
+        }
+        all.append(&mut items);
+    }
+    report(ctx, args, pick.ids.as_deref(), &all)
+}
+
+/// Follows an operation to its end, printing items as they end.
+async fn deliver(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    operation: &str,
+    jobs: u64,
+    items: &mut Vec<OperationItem>,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new(&ctx.out, jobs, "getting");
+    loop {
+        let params = OperationParams { operation: operation.to_owned(), seen: items.len(), timeout_ms: NEWS_MS };
+        let news: Operation = session.call::<OperationsGet>(&params).await?;
+        for item in news.items {
+            if !ctx.out.json {
+                show(ctx, &progress, &item)?;
+            }
+            items.push(item);
+        }
+        if news.done {
+            return Ok(());
+        }
+        let bytes = news.progress.bytes;
+        let text = if bytes == 0 { String::new() } else { table::bytes(bytes) };
+        progress.total(news.total);
+        progress.set(items.len() as u64, text);
+        progress.waiting("");
+    }
+}
+
+fn show(ctx: &Ctx, progress: &Progress<'_>, item: &OperationItem) -> Result<(), Failure> {
+    let name = item.name.as_deref().unwrap_or("None");
+    if !item.errors.is_empty() {
+        let text = format!("Errors downloading job {name}:\n    {}", item.errors.join("\n    "));
+        progress.aside(|| ctx.out.error(&text, None));
+        return Ok(());
+    }
+    progress.line(&match &item.dir {
+        Some(dir) => format!("Results for job {name} stored in {dir}"),
+        None => format!("No output files for job {name}"),
+    })
+}
+
+fn report(ctx: &Ctx, args: &Get, ids: Option<&[Range]>, items: &[OperationItem]) -> Outcome {
+    let absent = ids.map(|ids| absent(ids, items)).unwrap_or_default();
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.get/1", "items": items, "missing": absent }))?;
+    } else {
+        let mut text = String::new();
+        for id in &absent {
+            text.push_str(&format!("Job with ID {id:8} does not exist or is not in proper state\n"));
+        }
+        ctx.out.text(&text)?;
+    }
+    let failed = items.iter().any(|i| !i.errors.is_empty());
+    Ok(if failed || (items.is_empty() && args.jobs.fail_empty) { SOME_FAILED } else { OK })
+}
+
+/// The ids asked for by `-i` about which nothing came.
+fn absent(ids: &[Range], items: &[OperationItem]) -> Vec<u64> {
+    let ranges = crate::ids::merged(ids);
+    let count = ranges.iter().fold(0u64, |n, (a, b)| n.saturating_add(b - a).saturating_add(1));
+    if count > MAX_MISSING {
+        return Vec::new();
+    }
+    let got: BTreeSet<u64> = items.iter().filter_map(|i| i.id).collect();
+    ranges.into_iter().flat_map(|(a, b)| a..=b).filter(|id| !got.contains(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(id: u64) -> OperationItem {
+        OperationItem { key: format!("j{id}"), id: Some(id), name: None, dir: None, errors: vec![], cleaned: true }
+    }
+
+    #[test]
+    fn ids_without_results_are_told() {
+        assert_eq!(absent(&[(15, 17), (99_999, 99_999)], &[item(15), item(17)]), [16, 99_999]);
+        assert!(absent(&[(1, u64::MAX)], &[]).is_empty());
+        assert_eq!(format!("Job with ID {:8} does", 16), "Job with ID       16 does");
+    }
+}

@@ -1,0 +1,157 @@
+//! `run`: one job from description to results, as if it ran here. Exits with the job's own code; 125 for failures of ours.
+
+use std::collections::BTreeMap;
+
+use act_proto::jobs::{Filter, GetParams, Job, OperationParams};
+use act_proto::method::{JobsGet, OperationsGet};
+
+use crate::cli_jobs::Run;
+use crate::cmd::{stat::list, tail, wait};
+use crate::ctx::{Ctx, Session};
+use crate::failure::{Failure, INTERRUPTED, OK, Outcome, RUN_FAILED, TIMEOUT};
+use crate::follow::{Fate, Submission};
+use crate::pick::{Pick, duration};
+use crate::submit::{End, Input, absolute, follow};
+
+/// Runs the verb.
+///
+/// # Errors
+/// Exit code 125, but for Ctrl-C, a closed pipe and `--timeout`.
+pub async fn run(ctx: &Ctx, args: &Run) -> Outcome {
+    inner(ctx, args).await.map_err(|mut f| {
+        if ![INTERRUPTED, TIMEOUT, crate::failure::BROKEN_PIPE].contains(&f.exit) {
+            f.exit = RUN_FAILED;
+        }
+        f
+    })
+}
+
+async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
+    let timeout = args.timeout.as_deref().map(duration).transpose()?;
+    if args.sub.dry_run || args.sub.detach {
+        return Err(Failure::usage("`run` waits for a job").hint("use `sub` with --dry-run or --detach"));
+    }
+    // Its stdout is the job's: what `sub` would print is progress here.
+    let mut quiet = ctx.clone();
+    quiet.out.json = true;
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
+    let input = Input::read(&args.sub)?;
+    let mut session = ctx.session().await?;
+    let mut submission = input.send(ctx, &mut session).await?;
+    if follow(&quiet, &mut session, &mut submission, &mut interrupt).await? == End::Interrupted {
+        return Ok(INTERRUPTED);
+    }
+    let (key, id) = only(&submission)?;
+    ctx.out.note(&format!("job {id} is on the server"));
+    let pick = Pick { filter: Filter { select: vec![key.clone()], ..Filter::default() }, ..Pick::default() };
+    let (jobs, _) = list(ctx, &mut session, &pick, true).await?;
+    let mut jobs: BTreeMap<String, Job> = jobs.into_iter().map(|j| (j.key.clone(), j)).collect();
+    let mut output = ctx.session().await?;
+    let both = async {
+        wait::until(ctx, &mut session, &mut jobs, false, timeout).await?;
+        Ok::<(), Failure>(())
+    };
+    {
+        let streaming = tail::follow(ctx, &mut output, &key, "stdout", 0);
+        tokio::pin!(both);
+        tokio::pin!(streaming);
+        let mut streamed = false;
+        loop {
+            tokio::select! {
+                end = &mut both => {
+                    end?;
+                    // What it wrote last may still be on its way.
+                    if !streamed {
+                        let late = tokio::time::timeout(std::time::Duration::from_secs(30), &mut streaming).await;
+                        if let Ok(Err(f)) = late {
+                            ctx.out.warn(&f.message);
+                        }
+                    }
+                    break;
+                }
+                end = &mut streaming, if !streamed => {
+                    streamed = true;
+                    if let Err(f) = end {
+                        if f.message.is_empty() {
+                            return Err(f);
+                        }
+                        ctx.out.warn(&f.message);
+                    }
+                }
+                _ = &mut interrupt => {
+                    ctx.out.note(&format!("job {id} goes on: `actctl kill -i {id}` ends it"));
+                    return Ok(INTERRUPTED);
+                }
+            }
+        }
+    }
+    let Some(job) = jobs.get(&key) else { return Err(Failure::daemon("the daemon no longer knows the job")) };
+    let code = code(job);
+    if code != OK {
+        let why = job.error.as_deref().or(job.arcstate.as_deref()).unwrap_or("failed");
+        ctx.out.error(&format!("job {id}: {why}"), None);
+    }
+    if !args.no_get && wait::end(job) == Some(true) {
+        deliver(ctx, &mut session, &key, args).await?;
+    }
+    Ok(code)
+}
+
+/// The one job that a `run` is about.
+fn only(submission: &Submission) -> Result<(String, u64), Failure> {
+    let [item] = submission.items.as_slice() else {
+        return Err(Failure::usage(format!("`run` takes one job, and there are {}", submission.items.len()))
+            .hint("use `sub` and `wait`"));
+    };
+    match (&item.fate, &item.key) {
+        (Fate::Inserted(id), Some(key)) => Ok((key.clone(), *id)),
+        (Fate::Failed { message, hint, exit }, _) => {
+            let mut failure = Failure::usage(format!("{} not submitted: {message}", item.path));
+            failure.exit = *exit;
+            failure.hint.clone_from(hint);
+            Err(failure)
+        }
+        _ => Err(Failure::daemon("the daemon has not said what became of the job")),
+    }
+}
+
+/// The exit code of a job that has ended: its own where it is known.
+fn code(job: &Job) -> u8 {
+    if wait::end(job) == Some(true) {
+        return job.exit_code.map_or(OK, |c| u8::try_from(c & 0xff).unwrap_or(1));
+    }
+    let told = job.error.as_deref().and_then(|e| e.split_once("wrong exit code - "));
+    let told = told.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<i64>().ok());
+    match job.exit_code.filter(|c| *c != 0).or(told).map(|c| c & 0xff) {
+        Some(code @ 1..) => u8::try_from(code).unwrap_or(1),
+        _ => 1,
+    }
+}
+
+async fn deliver(ctx: &Ctx, session: &mut Session<'_>, key: &str, args: &Run) -> Result<(), Failure> {
+    let params = GetParams {
+        filter: Filter { select: vec![key.to_owned()], ..Filter::default() },
+        dir: absolute(std::path::Path::new("."))?,
+        use_jobname: args.sub.use_jobname,
+        ..GetParams::default()
+    };
+    let started = session.call::<JobsGet>(&params).await?;
+    let mut seen = 0;
+    loop {
+        let params = OperationParams { operation: started.operation.clone(), seen, timeout_ms: 10_000 };
+        let news = session.call::<OperationsGet>(&params).await?;
+        seen += news.items.len();
+        for item in &news.items {
+            if let Some(dir) = &item.dir {
+                ctx.out.note(&format!("results are in {dir}"));
+            }
+            if !item.errors.is_empty() {
+                return Err(Failure::local(format!("results could not be delivered: {}", item.errors.join("; "))));
+            }
+        }
+        if news.done {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `stat`: the table of jobs, act's or our own.
+
+use act_proto::jobs::{Filter, Job, ListParams, StatParams};
+use act_proto::method::{JobsList, JobsStat, ServerInfo};
+use act_proto::server::InfoParams;
+use serde_json::{Map, Value, json};
+
+use crate::cli_jobs::{Output, Stat};
+use crate::ctx::{Ctx, Session};
+use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
+use crate::pick::{Pick, pick};
+use crate::table;
+
+/// The columns of `-o wide`.
+const WIDE: &[&str] = &["key", "id", "name", "arcstate", "state", "phase", "origin", "batch", "waiting", "results"];
+
+/// Runs the verb.
+///
+/// # Errors
+/// Unknown columns, no server and nothing known from before, and the like.
+pub async fn run(ctx: &Ctx, args: &Stat) -> Outcome {
+    let pick = pick(&args.jobs)?;
+    let mut session = ctx.session().await?;
+    if args.get_cols {
+        return columns(ctx, &mut session).await;
+    }
+    let output = if ctx.out.json { Output::Json } else { args.output };
+    let own = args.columns.is_some() || args.format.is_some() || matches!(output, Output::Wide | Output::Ids);
+    let server = args.arc.is_some() || args.client.is_some();
+    let found = if own || (output == Output::Json && !server) {
+        own_list(ctx, &mut session, args, &pick, output).await?
+    } else {
+        server_table(ctx, &mut session, args, &pick, output).await?
+    };
+    Ok(if found == 0 && args.jobs.fail_empty { SOME_FAILED } else { OK })
+}
+
+/// `--get-cols`, as act means it.
+async fn columns(ctx: &Ctx, session: &mut Session<'_>) -> Outcome {
+    let info = session.call::<ServerInfo>(&InfoParams::default()).await?;
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.columns/1", "arc": info.arc, "client": info.client }))?;
+    } else {
+        let (arc, client) = (info.arc.join(","), info.client.join(","));
+        ctx.out.text(&format!("arc columns:\n{arc}\n\nclient columns:\n{client}\n"))?;
+    }
+    Ok(OK)
+}
+
+/// Column names as act reads them: nothing is no column.
+fn names(list: Option<&str>, default: &str) -> Vec<String> {
+    let list = list.unwrap_or(default);
+    if list.is_empty() { Vec::new() } else { list.split(',').map(ToOwned::to_owned).collect() }
+}
+
+async fn server_table(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    args: &Stat,
+    pick: &Pick,
+    output: Output,
+) -> Result<usize, Failure> {
+    let client = names(args.client.as_deref(), "id,jobname");
+    let arc = names(args.arc.as_deref(), "JobID,State,arcstate");
+    if client.is_empty() && arc.is_empty() {
+        // The server answers nothing to no columns, and act prints nothing.
+        return Ok(0);
+    }
+    let (mut rows, mut as_of) = (Vec::new(), None);
+    for filter in pick.chunks() {
+        let mut after = None;
+        loop {
+            let params = StatParams {
+                filter: filter.clone(),
+                client: client.clone(),
+                arc: arc.clone(),
+                after,
+                ..StatParams::default()
+            };
+            let reply = session.call::<JobsStat>(&params).await?;
+            for warning in &reply.warnings {
+                ctx.out.warn(warning);
+            }
+            missing(ctx, &reply.missing);
+            rows.extend(reply.rows);
+            as_of = reply.as_of;
+            after = reply.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    match output {
+        Output::Json => {
+            let items: Vec<Value> = rows.iter().map(|row| nested(&client, &arc, row)).collect();
+            ctx.out.value(&json!({ "schema": "act.stat/1", "as_of": as_of, "items": items }))?;
+        }
+        Output::Csv => {
+            let heads: Vec<String> = client.iter().chain(&arc).cloned().collect();
+            ctx.out.text(&table::csv(&heads, &rows))?;
+        }
+        _ => ctx.out.text(&table::act(&client, &arc, &rows))?,
+    }
+    Ok(rows.len())
+}
+
+/// A row as an object: the two tables have columns of the same name.
+fn nested(client: &[String], arc: &[String], row: &[Value]) -> Value {
+    let object = |names: &[String], from: usize| -> Map<String, Value> {
+        names.iter().enumerate().map(|(i, n)| (n.clone(), row.get(from + i).cloned().unwrap_or_default())).collect()
+    };
+    json!({ "client": object(client, 0), "arc": object(arc, client.len()) })
+}
+
+async fn own_list(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    args: &Stat,
+    pick: &Pick,
+    output: Output,
+) -> Result<usize, Failure> {
+    let (jobs, as_of) = list(ctx, session, pick, false).await?;
+    let values: Vec<Value> = jobs.iter().map(|j| serde_json::to_value(j).unwrap_or_default()).collect();
+    let heads = match &args.columns {
+        Some(columns) => names(Some(columns), ""),
+        None => WIDE.iter().map(|c| (*c).to_owned()).collect(),
+    };
+    if let Some(known) = values.first().and_then(Value::as_object)
+        && let Some(bad) = heads.iter().find(|h| !known.contains_key(*h))
+    {
+        let all: Vec<&str> = known.keys().map(String::as_str).collect();
+        return Err(Failure::usage(format!("there is no column `{bad}`")).hint(format!("there are {}", all.join(", "))));
+    }
+    if let Some(template) = &args.format {
+        let mut text = String::new();
+        for value in &values {
+            text.push_str(&filled(template, value)?);
+            text.push('\n');
+        }
+        ctx.out.text(&text)?;
+        return Ok(jobs.len());
+    }
+    let cells = |value: &Value| -> Vec<Value> { heads.iter().map(|h| flat(&value[h.as_str()])).collect() };
+    match output {
+        Output::Json if args.columns.is_none() => {
+            ctx.out.value(&json!({ "schema": "act.jobs/1", "as_of": as_of, "items": jobs }))?;
+        }
+        Output::Json => {
+            let items: Vec<Map<String, Value>> =
+                values.iter().map(|v| heads.iter().map(|h| (h.clone(), v[h.as_str()].clone())).collect()).collect();
+            ctx.out.value(&json!({ "schema": "act.jobs/1", "as_of": as_of, "items": items }))?;
+        }
+        Output::Ids => {
+            let ids: String =
+                jobs.iter().map(|j| j.id.map_or_else(|| j.key.clone(), |id| id.to_string()) + "\n").collect();
+            ctx.out.text(&ids)?;
+        }
+        Output::Csv => ctx.out.text(&table::csv(&heads, &values.iter().map(cells).collect::<Vec<_>>()))?,
+        Output::Table | Output::Wide => {
+            let rows: Vec<Vec<String>> =
+                values.iter().map(|v| cells(v).iter().map(|c| dash(table::text(c))).collect()).collect();
+            let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+            ctx.out.text(&table::plain(&heads, &rows))?;
+        }
+    }
+    Ok(jobs.len())
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
+}
+
+/// A nested value in one cell: what a job waits for is its sentence.
+fn flat(value: &Value) -> Value {
+    match value {
+        Value::Object(o) => o.get("message").cloned().unwrap_or_else(|| Value::String(value.to_string())),
+        other => other.clone(),
+    }
+}
+
+/// Puts a job's values into a template; `{{` is a brace.
+fn filled(template: &str, job: &Value) -> Result<String, Failure> {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+            out.push_str(&rest[..1]);
+            rest = after;
+            continue;
+        }
+        let end = rest.find('}').filter(|_| rest.starts_with('{'));
+        let Some(end) = end else {
+            return Err(
+                Failure::usage(format!("`{template}`: a brace without its other half")).hint("write {{ for a brace")
+            );
+        };
+        let name = &rest[1..end];
+        let value = job.get(name).ok_or_else(|| {
+            Failure::usage(format!("`{template}`: there is no `{name}`"))
+                .hint("`actctl stat --json` shows what there is")
+        })?;
+        out.push_str(&table::text(&flat(value)));
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// All jobs that are picked, over all pages.
+///
+/// # Errors
+/// The daemon's.
+pub async fn list(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    pick: &Pick,
+    closed: bool,
+) -> Result<(Vec<Job>, Option<String>), Failure> {
+    let (mut jobs, mut as_of) = (Vec::new(), None);
+    for filter in pick.chunks() {
+        as_of = pages(ctx, session, filter, closed, &mut jobs).await?;
+    }
+    Ok((jobs, as_of))
+}
+
+async fn pages(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    filter: Filter,
+    closed: bool,
+    jobs: &mut Vec<Job>,
+) -> Result<Option<String>, Failure> {
+    let mut params = ListParams { filter, closed, ..ListParams::default() };
+    loop {
+        let reply = session.call::<JobsList>(&params).await?;
+        if params.after.is_none() {
+            missing(ctx, &reply.missing);
+        }
+        jobs.extend(reply.items);
+        params.after = reply.next;
+        if params.after.is_none() {
+            return Ok(reply.as_of);
+        }
+    }
+}
+
+/// Warns about selector terms that name no job.
+pub fn missing(ctx: &Ctx, terms: &[String]) {
+    const SHOWN: usize = 10;
+    if terms.is_empty() {
+        return;
+    }
+    let shown = terms.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = terms.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    ctx.out.warn(&format!("no such job: {shown}{more}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_split_as_act_splits_them() {
+        assert_eq!(names(None, "id,jobname"), ["id", "jobname"]);
+        assert!(names(Some(""), "id").is_empty());
+        assert_eq!(names(Some("id,"), "x"), ["id", ""]);
+    }
+
+    #[test]
+    fn templates() {
+        let job = json!({ "id": 5, "name": "a", "results": null, "waiting": { "message": "x" } });
+        assert_eq!(filled("{id}: {name} {results}|{waiting} {{}}", &job).unwrap(), "5: a |x {}");
+        assert_eq!(filled("{nosuch}", &job).unwrap_err().exit, 2);
+        assert_eq!(filled("a { b", &job).unwrap_err().exit, 2);
+        assert_eq!(filled("a } b", &job).unwrap_err().exit, 2);
+    }
+
+    #[test]
+    fn rows_are_objects_by_table() {
+        let value = nested(&["id".into()], &["id".into(), "State".into()], &[json!(1), json!(2), json!("Running")]);
+        assert_eq!(value, json!({ "client": { "id": 1 }, "arc": { "id": 2, "State": "Running" } }));
+    }
+}

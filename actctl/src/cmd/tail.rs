@@ -1,0 +1,118 @@
+//! `tail`: the end of a job's output, and with `-f` what comes after it.
+
+use std::time::Duration;
+
+use crate::cli_jobs::Tail;
+use crate::cmd::cat::piece;
+use crate::ctx::{Ctx, Session};
+use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
+
+/// The most bytes of the last lines that are kept.
+const KEPT: usize = 4 << 20;
+/// How often a file that grows is looked at.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the verb.
+///
+/// # Errors
+/// No such job, or the daemon's.
+pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
+    let file = match (&args.file, args.stderr) {
+        (Some(file), _) => file.as_str(),
+        (None, true) => "stderr",
+        (None, false) => "stdout",
+    };
+    let mut session = ctx.session().await?;
+    let mut offset = 0;
+    let mut kept: Vec<u8> = Vec::new();
+    let mut there = false;
+    let mut ended = false;
+    while let Some(piece) = piece(&mut session, &args.job, file, offset).await? {
+        there = true;
+        kept.extend_from_slice(&piece.bytes);
+        let start = last_lines(&kept, args.lines).max(kept.len().saturating_sub(KEPT));
+        kept.drain(..start);
+        ended = piece.ended;
+        if piece.eof || piece.next <= offset {
+            offset = piece.next.max(offset);
+            break;
+        }
+        offset = piece.next;
+    }
+    ctx.out.bytes(&kept)?;
+    if !args.follow {
+        if !there {
+            ctx.out.error(&format!("{file} not yet available for job {}", args.job), None);
+            return Ok(SOME_FAILED);
+        }
+        return Ok(OK);
+    }
+    if !ended {
+        follow(ctx, &mut session, &args.job, file, offset).await?;
+    }
+    Ok(OK)
+}
+
+/// Prints a file from `offset` on until the job writes no more.
+///
+/// # Errors
+/// The daemon's.
+pub async fn follow(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    job: &str,
+    file: &str,
+    mut offset: u64,
+) -> Result<(), Failure> {
+    let mut said = false;
+    loop {
+        match piece(session, job, file, offset).await {
+            Ok(Some(piece)) => {
+                ctx.out.bytes(&piece.bytes)?;
+                offset = piece.next.max(offset);
+                if piece.eof && piece.ended {
+                    return Ok(());
+                }
+                if piece.eof {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            Ok(None) => {
+                if !std::mem::replace(&mut said, true) {
+                    ctx.out.note(&format!("waiting: {file} not yet available for job {job}"));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            // The computing element, or the way to it, may be away for a while.
+            Err(f) if f.retryable => {
+                ctx.out.debug(&f.message);
+                tokio::time::sleep(PAUSE * 5).await;
+            }
+            Err(f) => return Err(f),
+        }
+    }
+}
+
+/// Where the last `lines` lines of the text begin.
+fn last_lines(text: &[u8], lines: usize) -> usize {
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    if lines == 0 {
+        return text.len();
+    }
+    body.iter().enumerate().rev().filter(|(_, b)| **b == b'\n').nth(lines - 1).map_or(0, |(i, _)| i + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_lines;
+
+    #[test]
+    fn the_last_lines() {
+        let text = b"a\nb\nc\n";
+        assert_eq!(&text[last_lines(text, 1)..], b"c\n");
+        assert_eq!(&text[last_lines(text, 2)..], b"b\nc\n");
+        assert_eq!(last_lines(text, 9), 0);
+        assert_eq!(last_lines(text, 0), text.len());
+        assert_eq!(&b"a\nb"[last_lines(b"a\nb", 1)..], b"b");
+    }
+}

@@ -1,0 +1,319 @@
+//! Submitting, for `sub` and `run`: reads files, hands them to the daemon, follows the jobs until each is on the server
+//! or has failed, and takes back what is not when the user gives up. Prints what act prints; decides no exit code.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use act_proto::MAX_SELECTORS;
+use act_proto::jobs::{BulkParams, Description, Filter, SubmitItem, SubmitParams};
+use act_proto::method::{JobsKill, JobsSubmit};
+
+use crate::cli_jobs::Sub;
+use crate::ctx::{Ctx, Session};
+use crate::failure::{CREDENTIAL, Failure, INTERRUPTED, LOCAL, SERVER};
+use crate::follow::{Fate, Item, Submission};
+use crate::progress::Progress;
+
+/// The most descriptions of one call.
+const MAX_FILES: usize = 1_000;
+/// The most bytes of one call's descriptions, as JSON; the daemon takes 16 MiB in all.
+const MAX_BYTES: usize = 15 << 20;
+/// How long to wait while the server is away.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How long one call waits for changes.
+const CHANGES_MS: u64 = 10_000;
+
+/// A file that was read.
+#[derive(Debug)]
+struct Text {
+    index: usize,
+    path: String,
+    text: String,
+}
+
+/// What is to be submitted.
+#[derive(Debug)]
+pub struct Input {
+    texts: Vec<Text>,
+    refused: Vec<(usize, Item)>,
+    params: SubmitParams,
+    base_dir: String,
+}
+
+impl Input {
+    /// Reads the files. One that cannot be read is a failed item of its own, as in act.
+    ///
+    /// # Errors
+    /// A directory whose name is not UTF-8, or no current directory.
+    pub fn read(args: &Sub) -> Result<Self, Failure> {
+        let (mut texts, mut refused) = (Vec::new(), Vec::new());
+        for (index, file) in args.files.iter().enumerate() {
+            let path = file.display().to_string();
+            match read(file) {
+                Ok(text) => texts.push(Text { index, path, text }),
+                Err(why) => refused.push((index, Item::refused(&path, None, why, LOCAL))),
+            }
+        }
+        let params = SubmitParams {
+            clusterlist: Some(args.clusterlist.clone()),
+            webdav: args.webdav.webdav.clone(),
+            batch: args.batch.clone(),
+            results: args.results.as_deref().map(absolute).transpose()?,
+            no_download: args.no_download,
+            use_jobname: args.use_jobname,
+            force: args.force,
+            dry_run: args.dry_run,
+            ..SubmitParams::default()
+        };
+        let base_dir = absolute(args.base_dir.as_deref().unwrap_or(Path::new(".")))?;
+        Ok(Self { texts, refused, params, base_dir })
+    }
+
+    /// Sends the descriptions, in as few calls as possible; the answers are in the order of the files.
+    ///
+    /// # Errors
+    /// The daemon refuses all of it.
+    pub async fn send(mut self, ctx: &Ctx, session: &mut Session<'_>) -> Result<Submission, Failure> {
+        let reference = uuid::Uuid::new_v4();
+        let mut items = self.refused;
+        let mut submission = Submission::default();
+        let mut rest = self.texts.as_slice();
+        for call in 0.. {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at(piece(rest));
+            rest = later;
+            self.params.descriptions = now
+                .iter()
+                .map(|t| Description {
+                    text: t.text.clone(),
+                    path: Some(t.path.clone()),
+                    base_dir: self.base_dir.clone(),
+                })
+                .collect();
+            self.params.client_ref = Some(format!("actctl-{reference}-{call}"));
+            // The reference makes it safe to ask again when the answer was lost.
+            let reply = session.repeat::<JobsSubmit>(&self.params).await?;
+            if call == 0 {
+                submission.rev = reply.rev;
+                submission.batch.clone_from(&reply.batch);
+                self.params.batch = Some(reply.batch);
+            }
+            for item in reply.items {
+                let Some(text) = now.get(item.description) else {
+                    return Err(Failure::daemon("the daemon answered about a description that was not sent"));
+                };
+                diagnostics(ctx, &text.path, &item);
+                items.push((text.index, Item::from_reply(&text.path, item)));
+            }
+        }
+        items.sort_by_key(|(index, _)| *index);
+        for (_, item) in items {
+            submission.push(item);
+        }
+        Ok(submission)
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let limit = MAX_BYTES as u64;
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|f| f.take(limit).read_to_end(&mut bytes))
+    };
+    read.map_err(|e| format!("cannot be read: {e}"))?;
+    if bytes.len() as u64 == limit {
+        return Err("is larger than 15 MiB".into());
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".into())
+}
+
+/// The path made absolute, without following links: the user's own names stay in messages.
+///
+/// # Errors
+/// It is not UTF-8, or there is no current directory.
+pub fn absolute(path: &Path) -> Result<String, Failure> {
+    let full: PathBuf = if path == Path::new(".") { std::env::current_dir() } else { std::path::absolute(path) }
+        .map_err(|e| Failure::local(format!("{}: {e}", path.display())))?;
+    full.into_os_string().into_string().map_err(|p| Failure::local(format!("{} is not UTF-8", Path::new(&p).display())))
+}
+
+/// How many of the texts go into one call.
+fn piece(texts: &[Text]) -> usize {
+    let mut bytes = 0;
+    for (i, text) in texts.iter().enumerate().take(MAX_FILES) {
+        bytes += json_len(&text.text) + json_len(&text.path) + 4_500;
+        if i > 0 && bytes > MAX_BYTES {
+            return i;
+        }
+    }
+    texts.len().min(MAX_FILES)
+}
+
+/// The length of a text as a JSON string.
+fn json_len(text: &str) -> usize {
+    let escape = |b: u8| match b {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escape).sum::<usize>() + 2
+}
+
+/// Findings in a description, in the form that editors and people know from compilers.
+fn diagnostics(ctx: &Ctx, path: &str, item: &SubmitItem) {
+    for d in &item.diagnostics {
+        let text = format!("{path}:{}:{}: {}[{}]: {}", d.line, d.column, d.level, d.code, d.message);
+        if d.level == "hint" && ctx.out.verbose == 0 {
+            continue;
+        }
+        ctx.out.note(&text);
+        if let Some(help) = &d.help {
+            ctx.out.note(&format!("  help: {help}"));
+        }
+    }
+}
+
+/// Why following came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything is decided.
+    Decided,
+    /// Ctrl-C: what was pending has been taken back.
+    Interrupted,
+}
+
+/// Follows the jobs until all are decided, and prints their lines in the order of the files. `interrupt` ends when the
+/// user wants it to end.
+///
+/// # Errors
+/// The daemon is lost, or the reader of stdout has gone (then what is pending is taken back).
+pub async fn follow<I: Future>(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    submission: &mut Submission,
+    interrupt: &mut Pin<&mut I>,
+) -> Result<End, Failure> {
+    let total = submission.items.len();
+    let mut progress = Progress::new(&ctx.out, total as u64, "submitting");
+    let mut printed = 0;
+    let mut since_rev = submission.rev;
+    let mut moved = Instant::now();
+    loop {
+        let shown = show(ctx, submission, &mut printed, &progress);
+        let keys = submission.pending();
+        if let Err(gone) = shown {
+            take_back(ctx, session, submission, keys).await;
+            return Err(gone);
+        }
+        if keys.is_empty() {
+            return Ok(End::Decided);
+        }
+        let waiting = submission.all_wait_for();
+        match &waiting {
+            Some((reason, message)) if reason == "credential" || reason == "other_identity" => {
+                take_back(ctx, session, submission, keys).await;
+                submission.fail_pending(message, Some("run `actctl proxy`, then submit again"), CREDENTIAL);
+                continue;
+            }
+            Some((_, message)) => progress.waiting(message),
+            None => moved = Instant::now(),
+        }
+        if moved.elapsed() > PATIENCE {
+            let why = waiting.map_or_else(|| "the server is away".to_owned(), |(_, message)| message);
+            take_back(ctx, session, submission, keys).await;
+            submission.fail_pending(&format!("given up after 10 minutes: {why}"), None, SERVER);
+            continue;
+        }
+        progress.set(submission.decided() as u64, waiting.map(|w| w.1).unwrap_or_default());
+        let many = keys.len();
+        let changes = tokio::select! {
+            changes = session.changes(&keys, since_rev, CHANGES_MS) => changes?,
+            _ = interrupt.as_mut() => {
+                progress.end();
+                ctx.out.note("Cancelling submission ...");
+                take_back(ctx, session, submission, keys).await;
+                submission.fail_pending("cancelled", None, INTERRUPTED);
+                show(ctx, submission, &mut printed, &progress)?;
+                return Ok(End::Interrupted);
+            }
+        };
+        since_rev = changes.rev;
+        let before = submission.decided();
+        submission.update(&changes.jobs);
+        if submission.decided() > before {
+            moved = Instant::now();
+        }
+        // With many jobs, one call for each change would be many: let some gather.
+        if many > 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Prints the lines of the jobs that are decided, up to the first that is not.
+fn show(ctx: &Ctx, submission: &Submission, printed: &mut usize, progress: &Progress<'_>) -> Result<(), Failure> {
+    let mut text = String::new();
+    while let Some(line) = submission.items.get(*printed).and_then(Item::line) {
+        *printed += 1;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    if ctx.out.json || text.is_empty() {
+        return Ok(());
+    }
+    progress.aside(|| ctx.out.text(&text))
+}
+
+/// Kills what is not on the server. When it returns, that is durable, or the user has been told that it is not.
+pub async fn take_back(ctx: &Ctx, session: &mut Session<'_>, submission: &mut Submission, keys: Vec<String>) {
+    for keys in keys.chunks(MAX_SELECTORS) {
+        let filter = Filter { select: keys.to_vec(), ..Filter::default() };
+        let params = BulkParams { filter, ..BulkParams::default() };
+        let killed = tokio::time::timeout(Duration::from_secs(30), session.repeat::<JobsKill>(&params)).await;
+        match killed {
+            Ok(Ok(_)) => {}
+            Ok(Err(f)) => {
+                ctx.out.error(&format!("could not cancel: {}", f.message), Some("`actctl stat` shows what is left"));
+            }
+            Err(_) => ctx.out.error("could not cancel in 30 seconds", Some("`actctl stat` shows what is left")),
+        }
+    }
+    // Jobs that got onto the server in the meantime have been killed there.
+    for item in &mut submission.items {
+        if item.fate == Fate::Pending {
+            item.waiting = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(sizes: &[usize]) -> Vec<Text> {
+        sizes.iter().map(|n| Text { index: 0, path: "p".into(), text: "x".repeat(*n) }).collect()
+    }
+
+    #[test]
+    fn calls_stay_within_the_daemons_bounds() {
+        assert_eq!(piece(&texts(&[10; 3])), 3);
+        assert_eq!(piece(&texts(&[10; 2500])), 1000);
+        assert_eq!(piece(&texts(&[8 << 20, 8 << 20])), 1);
+        assert_eq!(piece(&texts(&[15 << 20])), 1);
+    }
+
+    #[test]
+    fn json_length_is_exact() {
+        for text in ["plain", "a\"b\\c\n\t", "\u{1}é"] {
+            assert_eq!(json_len(text), serde_json::to_string(text).unwrap().len(), "{text:?}");
+        }
+    }
+}
