@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use act_proto::jobs::Progress;
 
+use crate::job::waiting::Held;
 use crate::job::{Job, Key, ProxyId, ServerId, Time};
 
 /// All jobs that are not history.
@@ -53,6 +54,19 @@ pub struct Gates {
     pub server: Option<(String, Time)>,
     /// No room for results: the sentence.
     pub disk: Option<String>,
+}
+
+impl Jobs {
+    /// What holds back all jobs, for [`crate::job::waiting::waiting`].
+    #[must_use]
+    pub fn held(&self) -> Held<'_> {
+        Held {
+            credential: self.gates.credential.as_deref(),
+            server: self.gates.server.as_ref().map(|(why, until)| (why.as_str(), *until)),
+            disk: self.gates.disk.as_deref(),
+            proxyid: self.proxyid,
+        }
+    }
 }
 
 /// Shared access to [`Jobs`].

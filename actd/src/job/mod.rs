@@ -12,6 +12,7 @@ pub mod recover;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+pub mod waiting;
 
 use std::fmt;
 use std::path::PathBuf;
