@@ -1,6 +1,7 @@
 //! `actd` keeps a user's jobs on an aCT server: submits each exactly once, downloads what finishes, cleans up behind
 //! itself. The map of the code is `ARCHITECTURE.md` beside this package.
 
+pub mod auth;
 pub mod engine;
 pub mod fsutil;
 pub mod job;

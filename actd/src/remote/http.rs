@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::body::{Activity, FileBody, SourceError};
-use super::error::{AuthReason, ErrorClass, RemoteError, clean};
+use super::error::{Answer as ErrorAnswer, AuthReason, ErrorClass, RemoteError, classify, clean};
 
 /// How long to wait for what. All are limits on silence except `connect`.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,8 @@ impl Default for Timeouts {
 pub(crate) const USER_AGENT: &str = concat!("actd/", env!("CARGO_PKG_VERSION"));
 /// Largest head of an answer.
 const MAX_HEAD: usize = 128 * 1024;
+/// Largest error body that is looked at.
+pub(crate) const MAX_ERROR: usize = 1 << 20;
 /// Idle connections kept to a host that keeps them alive, and for how long.
 const POOL_SIZE: usize = 4;
 const POOL_IDLE: Duration = Duration::from_secs(5);
@@ -422,10 +424,6 @@ impl Answer {
         self.error(if self.mutating { ErrorClass::Ambiguous } else { ErrorClass::Server }, detail)
     }
 
-    pub(crate) fn mutating(&self) -> bool {
-        self.mutating
-    }
-
     /// The next piece of the body; `None` at its proper end. A body that ends before its announced length is an error.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, RemoteError> {
         loop {
@@ -476,6 +474,23 @@ impl Answer {
             all.extend_from_slice(&chunk);
         }
         Ok(all.freeze())
+    }
+
+    /// The error behind an answer that is not a success: its class, and what its body says.
+    pub(crate) async fn refusal(mut self) -> RemoteError {
+        let status = self.status();
+        if status.is_redirection() {
+            let to = self.header(header::LOCATION).unwrap_or("nowhere").to_owned();
+            let msg = clean(&format!("it redirects to {to}, and redirects are not followed"));
+            return self.error(ErrorClass::Rejected { status: status.as_u16(), msg: msg.clone() }, msg);
+        }
+        let retry_after = self.retry_after();
+        // The status is known; a body that cannot be read only costs the text.
+        let body = self.bytes(MAX_ERROR).await.unwrap_or_default();
+        let (text, json) = super::wire::error_text(&body);
+        let detail = if text.trim().is_empty() { status.to_string() } else { text.clone() };
+        let class = classify(&ErrorAnswer { status, text: &text, retry_after, mutating: self.mutating });
+        self.error(class, detail).by_application(json)
     }
 
     fn cut(&self, detail: &str) -> RemoteError {

@@ -4,6 +4,7 @@
 //! * [`act`]: the aCT server's REST API. [`Ids`] cannot be empty, so "every job" cannot be said by accident.
 //! * [`webdav`]: staging inputs on a WebDAV store.
 //! * [`arex`]: reading session files of a running job from its CE.
+//! * [`file`]: a remote file on its way here, by range, with its length verified.
 //! * [`error`]: every failure carries a class that says what to do about it.
 //! * [`retry`]: when to try again; [`limit`]: how many requests at a time.
 
@@ -11,15 +12,21 @@ pub mod act;
 pub mod arex;
 mod body;
 pub mod error;
+pub mod file;
 mod http;
 pub mod ids;
 pub mod limit;
 mod path;
 pub mod retry;
+#[cfg(test)]
+mod testserver;
 pub mod webdav;
+#[cfg(test)]
+mod webdav_tests;
 mod wire;
 
 pub use body::{InputFile, Progress};
 pub use error::{AuthReason, ErrorClass, RemoteError};
+pub use file::{FileRange, RemoteFile, Validator};
 pub use http::Timeouts;
 pub use ids::{Ids, MAX_IDS};

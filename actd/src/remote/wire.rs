@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::act::Entry;
+
 /// Any JSON value read as an integer: 12, "12", 12.0; everything else is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Int(pub(super) Option<i64>);
@@ -283,6 +285,15 @@ pub(super) struct Directory {
     pub(super) dir: Vec<Name>,
     #[serde(alias = "files")]
     pub(super) file: Vec<Name>,
+}
+
+impl Directory {
+    /// Directories, then files; `None` if a name was not text: it would be a file that is silently not downloaded.
+    pub(super) fn entries(self) -> Option<Vec<Entry>> {
+        let entry = |is_dir| move |name: Name| name.0.map(|name| Entry { name, is_dir });
+        let dirs = self.dir.into_iter().map(entry(true));
+        dirs.chain(self.file.into_iter().map(entry(false))).collect()
+    }
 }
 
 /// The text of an error body: `msg` of a JSON object, the title of an HTML page, or the start of anything else.

@@ -10,6 +10,8 @@
 mod jobs;
 mod proxies;
 mod results;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,22 +22,20 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use openssl::ssl::SslConnectorBuilder;
 use url::Url;
 
-use super::error::{Answer as ErrorAnswer, AuthReason, ErrorClass, RemoteError, classify};
-use super::http::{Answer, Call, Reuse, SendData, Timeouts, Transport};
+use super::error::{AuthReason, ErrorClass, RemoteError};
+use super::http::{Answer, Call, MAX_ERROR, Reuse, SendData, Timeouts, Transport};
 use super::limit::{Lane, Limiter, Place};
-use super::{path, wire};
+use super::path;
 use crate::secret::Secret;
 
 pub use jobs::{Cancelled, Column, Confirmed, Details, Info, ListRow, Listing, Rejection};
 pub use proxies::DelegationOffer;
-pub use results::{Entry, FileRange, NoResults, ResultsFile, Validator};
+pub use results::{Entry, NoResults};
 
 /// Longest request line that is sent, in bytes; a real server refuses 4,095 and more.
 const MAX_REQUEST_LINE: usize = 4_000;
 /// Largest JSON answer that is read (a listing of 10,000 jobs has 2 MB).
 const MAX_JSON: usize = 64 << 20;
-/// Largest error body that is looked at.
-const MAX_ERROR: usize = 1 << 20;
 
 /// How the client behaves; the defaults suit a real server.
 #[derive(Debug, Clone, Copy)]
@@ -233,7 +233,7 @@ impl ActClient {
         match self.shared.transport.send(call).await {
             Ok(answer) => {
                 self.learn(&answer, plan.sample);
-                if answer.status().is_success() { Ok((answer, place)) } else { Err(refusal(answer).await) }
+                if answer.status().is_success() { Ok((answer, place)) } else { Err(answer.refusal().await) }
             }
             Err(error) => {
                 // A server that our own transfers keep busy is not to be blamed for being slow.
@@ -286,21 +286,4 @@ fn bearer(token: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(zeroize::Zeroizing::new(format!("Bearer {text}")).as_str()).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// The error behind an answer that is not a success.
-async fn refusal(mut answer: Answer) -> RemoteError {
-    let status = answer.status();
-    if status.is_redirection() {
-        let to = answer.header(header::LOCATION).unwrap_or("nowhere").to_owned();
-        let msg = super::error::clean(&format!("it redirects to {to}, and redirects are not followed"));
-        return answer.error(ErrorClass::Rejected { status: status.as_u16(), msg: msg.clone() }, msg);
-    }
-    let retry_after = answer.retry_after();
-    // The status is known; a body that cannot be read only costs the text.
-    let body = answer.bytes(MAX_ERROR).await.unwrap_or_default();
-    let (text, json) = wire::error_text(&body);
-    let detail = if text.trim().is_empty() { status.to_string() } else { text.clone() };
-    let class = classify(&ErrorAnswer { status, text: &text, retry_after, mutating: answer.mutating() });
-    answer.error(class, detail).by_application(json)
 }

@@ -1,0 +1,23 @@
+//! Credentials: the user's X.509 proxy, the aCT token made from it, and whom to trust over TLS.
+//! No secret leaves these types except to be sent to where it belongs.
+//!
+//! * [`proxy`]: the proxy file: find, load, check. [`voms`]: its attribute certificate. [`sign`]: delegating it further.
+//! * [`delegate`]: handing a proxy to the aCT server. [`token`]: what comes back. [`identity`]: whom it makes us there.
+//! * [`tls`]: CA directory, system roots, client certificate.
+
+pub mod delegate;
+mod der;
+pub mod identity;
+pub mod proxy;
+pub mod sign;
+#[cfg(test)]
+pub(crate) mod testpki;
+pub mod tls;
+pub mod token;
+pub mod voms;
+
+pub use delegate::{DelegateError, delegate};
+pub use identity::Identity;
+pub use proxy::{Proxy, ProxyError};
+pub use tls::Trust;
+pub use token::{Token, TokenError};
