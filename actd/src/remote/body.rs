@@ -111,6 +111,10 @@ pub(crate) struct FileBody {
 }
 
 impl FileBody {
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(crate) fn activity(&self) -> Activity {
         self.activity.clone()
     }

@@ -155,6 +155,12 @@ impl Transport {
         let uri: Uri = url.parse().map_err(|e| local(format!("cannot be said as a URL: {e}")))?;
         let mut activity = Activity::default();
         let mut gate = None;
+        // Said explicitly: hyper leaves it out for an empty body, which some servers answer with 411.
+        let length = match &data {
+            SendData::Empty => matches!(method, Method::POST | Method::PUT | Method::PATCH).then_some(0),
+            SendData::Bytes(bytes) => Some(bytes.len() as u64),
+            SendData::File(file) => Some(file.size()),
+        };
         let body: SendBody = match data {
             SendData::Empty => Full::default().map_err(|never| match never {}).boxed_unsync(),
             SendData::Bytes(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
@@ -170,6 +176,9 @@ impl Transport {
         *request.headers_mut() = headers;
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(length) = length {
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         if let Some(Gate(state)) = &gate {
             request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
             let state = state.clone();
@@ -317,6 +326,7 @@ fn refused_certificate(text: &str) -> Option<AuthReason> {
         Some(AuthReason::Expired)
     } else if [
         "bad certificate",
+        "decrypt error",
         "unknown ca",
         "certificate unknown",
         "certificate revoked",

@@ -35,8 +35,6 @@ impl Seen {
 pub(crate) enum Reply {
     /// Send these bytes and close.
     Raw(Vec<u8>),
-    /// Send these bytes and take the next request on the connection.
-    Keep(Vec<u8>),
     /// Say nothing and keep the connection open until the client leaves.
     Silence,
     /// Send these bytes, then say nothing more until the client leaves.
@@ -108,6 +106,11 @@ impl TestServer {
                         let peer = tls.ssl().peer_certificate();
                         let peer = peer.map(|cert| format!("{:?}", cert.subject_name()));
                         serve(tls, peer, &*script, &record).await;
+                    } else {
+                        // Closing with unread bytes would reset the connection and lose the alert.
+                        let tcp = tls.get_mut();
+                        let _ = tcp.shutdown().await;
+                        drain(tcp).await;
                     }
                 });
             }
@@ -128,65 +131,58 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     record: &Mutex<Vec<Seen>>,
 ) {
     let mut buffer = Vec::new();
-    loop {
-        let end = loop {
-            if let Some(end) = find(&buffer, b"\r\n\r\n") {
-                break end;
-            }
-            if fill(&mut stream, &mut buffer).await.is_none() {
-                return;
-            }
-        };
-        let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-        buffer.drain(..end + 4);
-        let mut lines = head.split("\r\n");
-        let mut first = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
-        let mut seen = Seen {
-            method: first.next().unwrap_or_default(),
-            target: first.next().unwrap_or_default(),
-            headers: lines
-                .filter_map(|l| l.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())))
-                .collect(),
-            body: Vec::new(),
-            peer: peer.clone(),
-        };
-        let mut reply = None;
-        if seen.header("expect").is_some() {
-            reply = script(&seen, false);
-            if reply.is_none() {
-                let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
-            }
+    let end = loop {
+        if let Some(end) = find(&buffer, b"\r\n\r\n") {
+            break end;
         }
+        if fill(&mut stream, &mut buffer).await.is_none() {
+            return;
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    buffer.drain(..end + 4);
+    let mut lines = head.split("\r\n");
+    let mut first = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
+    let mut seen = Seen {
+        method: first.next().unwrap_or_default(),
+        target: first.next().unwrap_or_default(),
+        headers: lines
+            .filter_map(|l| l.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())))
+            .collect(),
+        body: Vec::new(),
+        peer,
+    };
+    let mut reply = None;
+    if seen.header("expect").is_some() {
+        reply = script(&seen, false);
         if reply.is_none() {
-            let length = seen.header("content-length").and_then(|v| v.parse().ok()).unwrap_or(0usize);
-            while buffer.len() < length && fill(&mut stream, &mut buffer).await.is_some() {}
-            seen.body = buffer.drain(..length.min(buffer.len())).collect();
-            if seen.body.len() < length {
-                seen.method.push_str(" (cut)");
-            }
-            reply = script(&seen, true);
+            let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
         }
-        record.lock().expect("lock").push(seen);
-        match reply.expect("the script answers whole requests") {
-            Reply::Raw(bytes) => {
-                let _ = stream.write_all(&bytes).await;
-                let _ = stream.shutdown().await;
-                // What was not read would turn the close into a reset; the client leaves soon.
-                let mut rest = Vec::new();
-                let drain = async { while fill(&mut stream, &mut rest).await.is_some() { rest.clear() } };
-                let _ = tokio::time::timeout(Duration::from_secs(10), drain).await;
-                return;
-            }
-            Reply::Keep(bytes) => {
-                let _ = stream.write_all(&bytes).await;
-            }
-            Reply::Silence => while fill(&mut stream, &mut buffer).await.is_some() {},
-            Reply::Stall(bytes) => {
-                let _ = stream.write_all(&bytes).await;
-                while fill(&mut stream, &mut buffer).await.is_some() {}
-            }
-            Reply::Drop => return,
+    }
+    if reply.is_none() {
+        let length = seen.header("content-length").and_then(|v| v.parse().ok()).unwrap_or(0usize);
+        while buffer.len() < length && fill(&mut stream, &mut buffer).await.is_some() {}
+        let rest = buffer.split_off(length.min(buffer.len()));
+        seen.body = std::mem::replace(&mut buffer, rest);
+        if seen.body.len() < length {
+            seen.method.push_str(" (cut)");
         }
+        reply = script(&seen, true);
+    }
+    record.lock().expect("lock").push(seen);
+    match reply.expect("the script answers whole requests") {
+        Reply::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+            // Closing with unread bytes would reset the connection and lose the answer.
+            drain(&mut stream).await;
+        }
+        Reply::Silence => while fill(&mut stream, &mut buffer).await.is_some() {},
+        Reply::Stall(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            while fill(&mut stream, &mut buffer).await.is_some() {}
+        }
+        Reply::Drop => {}
     }
 }
 
@@ -199,6 +195,16 @@ async fn fill<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> Opt
         }
         _ => None,
     }
+}
+
+async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
+    let mut rest = Vec::new();
+    let read = async {
+        while fill(stream, &mut rest).await.is_some() {
+            rest.clear();
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), read).await;
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -70,7 +70,8 @@ async fn a_plain_store() {
     let pki = Pki::new();
     let files = Files::default();
     let shared = files.clone();
-    let server = TestServer::tls(pki.acceptor(true), move |seen, whole| whole.then(|| store(seen, &shared, true))).await;
+    let server =
+        TestServer::tls(pki.acceptor(true), move |seen, whole| whole.then(|| store(seen, &shared, true))).await;
     let client = client(&pki, WebdavOptions::default());
     let dir = url(&server.url, "12");
     assert_eq!(client.mkcol(&dir).await.expect("mkcol"), Made::Created);
@@ -98,7 +99,8 @@ async fn leftovers_are_replaced_and_losses_noticed() {
     let pki = Pki::new();
     let files = Files::default();
     let shared = files.clone();
-    let server = TestServer::tls(pki.acceptor(false), move |seen, whole| whole.then(|| store(seen, &shared, false))).await;
+    let server =
+        TestServer::tls(pki.acceptor(false), move |seen, whole| whole.then(|| store(seen, &shared, false))).await;
     let dav = client(&pki, WebdavOptions::default());
     let file = url(&server.url, "x");
     files.lock().expect("lock").insert("/x".into(), Some(b"half".to_vec()));
@@ -122,17 +124,16 @@ async fn leftovers_are_replaced_and_losses_noticed() {
 async fn dcache(pki: &Pki, pool_asks: bool, pool_host: &'static str) -> (TestServer, TestServer, Files) {
     let files = Files::default();
     let shared = files.clone();
-    let pool = TestServer::tls(pki.acceptor(pool_asks), move |seen, whole| {
-        whole.then(|| store(seen, &shared, true))
-    })
-    .await;
+    let pool =
+        TestServer::tls(pki.acceptor(pool_asks), move |seen, whole| whole.then(|| store(seen, &shared, true))).await;
     let mut target = pool.url.clone();
     target.set_host(Some(pool_host)).expect("host");
     let shared = files.clone();
     let door = TestServer::tls(pki.acceptor(true), move |seen, _| {
         Some(match seen.method.as_str() {
             "PUT" => {
-                let location = format!("Location: {}\r\nConnection: close\r\n", url(&target, seen.target.trim_start_matches('/')));
+                let location =
+                    format!("Location: {}\r\nConnection: close\r\n", url(&target, seen.target.trim_start_matches('/')));
                 Reply::Raw(raw("307 Temporary Redirect", &location, ""))
             }
             _ => store(seen, &shared, true),
@@ -152,7 +153,10 @@ async fn a_redirecting_store_gets_no_byte_at_its_door() {
     let at_door: Vec<_> = door.seen().into_iter().filter(|s| s.method.starts_with("PUT")).collect();
     assert_eq!((at_door.len(), at_door[0].body.len()), (1, 0));
     assert!(pool.seen()[0].peer.is_some(), "the same host may know us");
-    client(&pki, WebdavOptions::default()).put(&url(&door.url, "empty"), &input(b""), None).await.expect("an empty file");
+    client(&pki, WebdavOptions::default())
+        .put(&url(&door.url, "empty"), &input(b""), None)
+        .await
+        .expect("an empty file");
 }
 
 #[tokio::test]
@@ -160,7 +164,10 @@ async fn a_strange_pool_sees_no_certificate() {
     let pki = Pki::new();
     // Another host name of the same machine; the certificate does not fit it, so trust is tested on the way.
     let (door, pool, _) = dcache(&pki, true, "127.0.0.1").await;
-    let error = client(&pki, WebdavOptions::default()).put(&url(&door.url, "f"), &input(b"x"), None).await.expect_err("untrusted");
+    let error = client(&pki, WebdavOptions::default())
+        .put(&url(&door.url, "f"), &input(b"x"), None)
+        .await
+        .expect_err("untrusted");
     assert!(error.to_string().contains("not trusted"), "{error}");
     assert!(pool.seen().is_empty());
 
@@ -179,7 +186,8 @@ async fn a_strange_pool_sees_no_certificate() {
 #[tokio::test]
 async fn refusals_of_the_certificate_are_credential_errors() {
     let pki = Pki::new();
-    let server = TestServer::tls(pki.acceptor(true), |seen, whole| whole.then(|| store(seen, &Files::default(), true))).await;
+    let server =
+        TestServer::tls(pki.acceptor(true), |seen, whole| whole.then(|| store(seen, &Files::default(), true))).await;
     let trust = Trust::new(Some(pki.ca_dir()));
     let bare = || trust.connector(None).expect("tls");
     let nobody = WebdavClient::new(bare(), bare(), WebdavOptions::default()).expect("client");
@@ -227,7 +235,8 @@ async fn session_files() {
     assert_eq!(read("out put", 3).await.as_deref(), Some("lo"));
     assert_eq!(read("out put", 5).await, None, "nothing new yet");
     assert_eq!(read("absent", 0).await, None);
-    let names: Vec<_> = client.list(&job, "").await.expect("list").expect("session").into_iter().map(|e| (e.name, e.is_dir)).collect();
+    let names: Vec<_> =
+        client.list(&job, "").await.expect("list").expect("session").into_iter().map(|e| (e.name, e.is_dir)).collect();
     assert_eq!(names, [("d".to_owned(), true), ("out put".to_owned(), false)]);
     assert_eq!(client.list(&job, "gone").await.expect("list"), None);
     let error = client.file(&job, "secret", &FileRange::default()).await.expect_err("forbidden");

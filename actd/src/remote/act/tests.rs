@@ -44,13 +44,18 @@ fn input(content: &[u8]) -> InputFile {
 #[tokio::test]
 async fn requests_are_what_the_server_expects() {
     let (server, client) = server(|seen| match (seen.method.as_str(), seen.target.as_str()) {
-        ("GET", "/info") => json("200 OK", r#"{"arc":["id"],"client":["id","jobname"],"clusters":["https://ce:443/q"]}"#),
-        ("POST", "/jobs") => json("200 OK", r#"[{"id":9},{"msg":"Unknown cluster x"}]"#),
-        ("PUT", "/jobs") => json("200 OK", r#"[{"id":9,"name":"hello"},{"desc":"&(x=y)","id":10,"msg":"bad","name":"b"}]"#),
-        ("PUT", _) => Reply::Raw(raw("204 NO CONTENT", "Connection: close\r\n", "")),
-        ("PATCH", t) if t.ends_with("cancel") => {
-            json("200 OK", r#"[{"a_arcstate":"submitted","a_id":21,"c_id":32},{"a_arcstate":null,"a_id":null,"c_id":33},{"c_id":99}]"#)
+        ("GET", "/info") => {
+            json("200 OK", r#"{"arc":["id"],"client":["id","jobname"],"clusters":["https://ce:443/q"]}"#)
         }
+        ("POST", "/jobs") => json("200 OK", r#"[{"id":9},{"msg":"Unknown cluster x"}]"#),
+        ("PUT", "/jobs") => {
+            json("200 OK", r#"[{"id":9,"name":"hello"},{"desc":"&(x=y)","id":10,"msg":"bad","name":"b"}]"#)
+        }
+        ("PUT", _) => Reply::Raw(raw("204 NO CONTENT", "Connection: close\r\n", "")),
+        ("PATCH", t) if t.ends_with("cancel") => json(
+            "200 OK",
+            r#"[{"a_arcstate":"submitted","a_id":21,"c_id":32},{"a_arcstate":null,"a_id":null,"c_id":33},{"c_id":99}]"#,
+        ),
         ("PATCH" | "DELETE", _) => json("200 OK", r#"[32,"33",77]"#),
         _ => json("404 NOT FOUND", "{}"),
     })
@@ -59,7 +64,10 @@ async fn requests_are_what_the_server_expects() {
     let created = client.create(&[vec!["https://ce/q".into()], vec!["x".into()]]).await.expect("create");
     assert_eq!(created, [Ok(9), Err("Unknown cluster x".to_owned())]);
     let sent = Arc::new(AtomicU64::new(0));
-    let progress: Progress = { let sent = sent.clone(); Arc::new(move |n| sent.store(n, Ordering::Relaxed)) };
+    let progress: Progress = {
+        let sent = sent.clone();
+        Arc::new(move |n| sent.store(n, Ordering::Relaxed))
+    };
     client.upload(9, "d/a b.txt", input(b"hello"), Some(progress)).await.expect("upload");
     assert_eq!(sent.load(Ordering::Relaxed), 5);
     let confirmed = client.confirm(&[(9, "&(a=b)".into()), (10, "&(x=y)".into())]).await.expect("confirm");
@@ -102,7 +110,15 @@ async fn requests_are_what_the_server_expects() {
 
 #[tokio::test]
 async fn answers_that_do_not_match_the_batch_are_ambiguous() {
-    for body in [r#"[{"id":1}]"#, "[{},{}]", "{}", "[1,2]", "<html>", r#"[{"id":1},{"id":2}"#, r#"[{"id":1},{"id":2},{"id":3}]"#] {
+    for body in [
+        r#"[{"id":1}]"#,
+        "[{},{}]",
+        "{}",
+        "[1,2]",
+        "<html>",
+        r#"[{"id":1},{"id":2}"#,
+        r#"[{"id":1},{"id":2},{"id":3}]"#,
+    ] {
         let (_server, client) = always("200 OK", body).await;
         let error = client.create(&[vec![], vec![]]).await.expect_err(body);
         assert_eq!(error.class(), &ErrorClass::Ambiguous, "{body}: {error}");
@@ -127,7 +143,10 @@ async fn errors_are_told_apart() {
     assert_eq!(class("200 OK", "<html>hello").await, ErrorClass::Server);
     assert_eq!(class("404 NOT FOUND", "<title>404</title>").await, ErrorClass::Server);
     let msg = "Invalid column \"x\"".to_owned();
-    assert_eq!(class("400 BAD REQUEST", r#"{"msg":"Invalid column \"x\""}"#).await, ErrorClass::Rejected { status: 400, msg });
+    assert_eq!(
+        class("400 BAD REQUEST", r#"{"msg":"Invalid column \"x\""}"#).await,
+        ErrorClass::Rejected { status: 400, msg }
+    );
 
     let (_server, client) = always("404 NOT FOUND", "<title>404 Not Found</title>").await;
     assert_eq!(client.upload(1, "a", input(b"x"), None).await.expect_err("old").class(), &ErrorClass::Dialect);
@@ -135,7 +154,8 @@ async fn errors_are_told_apart() {
     let (_server, client) = always("400 BAD REQUEST", r#"{"msg":"Client Job ID None does not exist"}"#).await;
     assert!(client.upload(1, "a", input(b"x"), None).await.expect_err("gone").is_no_such_job());
 
-    let (server, client) = server(|_| Reply::Raw(raw("308 PERMANENT REDIRECT", "Location: http://evil.example/x\r\n", ""))).await;
+    let (server, client) =
+        server(|_| Reply::Raw(raw("308 PERMANENT REDIRECT", "Location: http://evil.example/x\r\n", ""))).await;
     let error = client.info().await.expect_err("redirect");
     assert!(error.to_string().contains("evil.example") && error.hint().is_some(), "{error}");
     assert_eq!(server.seen().len(), 1);
@@ -230,7 +250,8 @@ async fn a_long_listing_is_read_fast_and_bounded() {
 
 #[tokio::test]
 async fn details_always_name_ids_and_columns() {
-    let (server, client) = always("200 OK", r#"[{"c_id":"5","a_Error":null,"x":[1]},{"c_id":6},{"a_Error":1},7]"#).await;
+    let (server, client) =
+        always("200 OK", r#"[{"c_id":"5","a_Error":null,"x":[1]},{"c_id":6},{"a_Error":1},7]"#).await;
     let details = client.details(&Ids::one(5), &["id"], &["Error"]).await.expect("details");
     assert_eq!(details.len(), 1);
     assert_eq!((details[0].id, details[0].columns.get("a_Error")), (5, Some(&serde_json::Value::Null)));
@@ -288,9 +309,15 @@ async fn results_and_their_absence() {
             "/jobs/1/results/sub/" => json("404 NOT FOUND", r#"{"msg":"Output directory does not exist"}"#),
             "/jobs/1/results/a%20b" => match (seen.header("range"), seen.header("if-range")) {
                 (None, _) => part("200 OK", "", BODY),
-                (Some("bytes=4-"), Some(TAG) | None) => part("206 PARTIAL CONTENT", "Content-Range: bytes 4-9/10\r\n", &BODY[4..]),
-                (Some("bytes=2-4"), None) => part("206 PARTIAL CONTENT", "Content-Range: bytes 2-4/10\r\n", &BODY[2..5]),
-                (Some("bytes=9-30"), None) => part("206 PARTIAL CONTENT", "Content-Range: bytes 9-9/10\r\n", &BODY[9..]),
+                (Some("bytes=4-"), Some(TAG) | None) => {
+                    part("206 PARTIAL CONTENT", "Content-Range: bytes 4-9/10\r\n", &BODY[4..])
+                }
+                (Some("bytes=2-4"), None) => {
+                    part("206 PARTIAL CONTENT", "Content-Range: bytes 2-4/10\r\n", &BODY[2..5])
+                }
+                (Some("bytes=9-30"), None) => {
+                    part("206 PARTIAL CONTENT", "Content-Range: bytes 9-9/10\r\n", &BODY[9..])
+                }
                 (Some("bytes=3-"), None) => part("206 PARTIAL CONTENT", "Content-Range: bytes 4-9/10\r\n", &BODY[4..]),
                 (Some("bytes=50-"), _) => part("416 RANGE NOT SATISFIABLE", "Content-Range: bytes */10\r\n", ""),
                 (Some(_), Some(_)) => part("200 OK", "", BODY),
@@ -319,7 +346,8 @@ async fn results_and_their_absence() {
         }
         Ok((offset, total, text))
     };
-    let from = |offset, len, tag: Option<&str>| FileRange { offset, len, validator: tag.and_then(Validator::from_text) };
+    let from =
+        |offset, len, tag: Option<&str>| FileRange { offset, len, validator: tag.and_then(Validator::from_text) };
     assert_eq!(read(FileRange::default()).await.expect("whole"), (0, 10, BODY.into()));
     assert_eq!(read(from(4, None, Some(TAG))).await.expect("rest"), (4, 10, "456789".into()));
     assert_eq!(read(from(2, Some(3), None)).await.expect("part"), (2, 10, "234".into()));
@@ -356,7 +384,8 @@ async fn connections_are_kept_only_for_a_server_that_keeps_them() {
                 counter.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let service = hyper::service::service_fn(move |_| async move {
-                        let mut response = http::Response::new(http_body_util::Full::new(bytes::Bytes::from_static(b"[]")));
+                        let mut response =
+                            http::Response::new(http_body_util::Full::new(bytes::Bytes::from_static(b"[]")));
                         if !keep {
                             response.headers_mut().insert("connection", HeaderValue::from_static("close"));
                         }
@@ -406,7 +435,8 @@ async fn a_proxy_is_delegated_in_two_requests() {
     assert!(chain.starts_with(&proxy.cert_pem().expect("pem")) && chain.matches("BEGIN").count() == 2);
 
     // A request that cannot be signed leaves it open, and says so; a dead proxy is never offered.
-    let (server, client) = self::server(|_| json("200 OK", &serde_json::json!({"csr": "x", "token": TOKEN}).to_string())).await;
+    let (server, client) =
+        self::server(|_| json("200 OK", &serde_json::json!({"csr": "x", "token": TOKEN}).to_string())).await;
     let error = crate::auth::delegate(&client, &proxy).await.expect_err("bad request");
     assert!(error.left_open(), "{error}");
     assert_eq!(server.seen().len(), 1);
