@@ -19,7 +19,7 @@ pub struct Jobs {
     /// By our key.
     pub by_key: BTreeMap<Key, Arc<Job>>,
     /// By the server's id, for jobs of the identity in force.
-    pub by_id: HashMap<ServerId, Key>,
+    pub by_id: BTreeMap<ServerId, Key>,
     /// The revision of the last change.
     pub rev: u64,
     /// When the server's list was last read completely.

@@ -372,9 +372,25 @@ impl Engine {
         if other {
             self.index();
         }
+        self.try_again();
         let text = credential.problem.unwrap_or_else(|| "the credential can be used".into());
         self.tell("credential", None, text);
         self.poll.now();
+    }
+
+    /// What was put off after a failure is due now: the reason may be gone.
+    fn try_again(&mut self) {
+        let put_off: Vec<Arc<Job>> = {
+            let jobs = self.board.read();
+            jobs.by_key.values().filter(|j| j.retry.attempts > 0).cloned().collect()
+        };
+        for job in put_off {
+            let mut job = Job::clone(&job);
+            job.retry.at = Time::default();
+            let key = job.key;
+            self.replace(job);
+            self.schedule(key);
+        }
     }
 
     fn fail(&mut self, error: &StoreError) {

@@ -180,7 +180,7 @@ impl Engine {
     fn set_out(&mut self, action: Action, keys: &[Key], now: Time) {
         let (floor, proxyid) = {
             let jobs = self.board.read();
-            (jobs.by_id.keys().max().copied().unwrap_or(0), jobs.proxyid)
+            (jobs.by_id.last_key_value().map_or(0, |(id, _)| *id), jobs.proxyid)
         };
         for key in keys {
             let Some(job) = self.job(*key) else { continue };

@@ -691,11 +691,11 @@ fn retry_later(job: &mut Job, fault: &Fault, now: Time) {
 }
 
 /// How long to wait after so many failures in a row: doubling from half a second to five minutes, spread by `seed` so that
-/// many jobs do not come back at once; what the other side asks for, up to an hour. A refused credential and a full disk
-/// are waited out by the gates, not by each job.
+/// many jobs do not come back at once; what the other side asks for, up to an hour. A full disk is waited out by its gate,
+/// not by each job.
 #[must_use]
 pub fn pause(attempts: u16, fault: &Fault, seed: u64) -> i64 {
-    if matches!(fault.class, Class::Auth | Class::DiskFull) {
+    if fault.class == Class::DiskFull {
         return 1_000;
     }
     let full = 1_000_i64.saturating_mul(1 << attempts.saturating_sub(1).min(9)).min(300_000);
