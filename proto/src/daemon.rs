@@ -41,6 +41,7 @@ pub struct Hello {
 
 /// Reply of `daemon.status`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DaemonStatus")]
 pub struct Status {
     /// The instance's name.
     pub instance: String,

@@ -8,6 +8,7 @@ use crate::{Timestamp, jobs};
 /// Parameters of `events.list`, and of the subscription `events.subscribe` (which ignores `limit` and `timeout_ms`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "EventListParams")]
 pub struct ListParams {
     /// Events after this number; nothing: from now on.
     pub since: Option<u64>,

@@ -8,6 +8,7 @@ use crate::Timestamp;
 /// Parameters of `proxy.submit`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ProxySubmitParams")]
 pub struct SubmitParams {
     /// The proxy file to use, absolute; nothing: the daemon's own choice. (A service does not see the shell's
     /// `X509_USER_PROXY`: `actctl` passes it on.)
@@ -27,6 +28,7 @@ pub struct Submitted {
 
 /// Reply of `proxy.status`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ProxyStatus")]
 pub struct Status {
     /// `ok`, `missing`, `expired`, `not_delegated`, `rejected`, `other_identity`.
     pub state: String,
