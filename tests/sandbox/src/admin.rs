@@ -42,7 +42,7 @@ use crate::{
     run,
     sandbox::Info,
     shared::{Shared, now},
-    state::{Job, State as Rows},
+    state::{Job, State as Rows, new_ce_id},
     synthetic::{self, Synthetic},
     webdav::WebDav,
 };
@@ -220,7 +220,18 @@ async fn force(State(admin): State<Admin>, Path(id): Path<i64>, Json(force): Jso
         if let Some(state) = &force.state {
             job.report(state, now);
         }
+        let description = job.submitted.clone().unwrap_or_default();
         if let Some(arc) = &mut job.arc {
+            // A state at the CE means that the job is there.
+            if force.state.is_some() && arc.job_id.is_none() {
+                let cluster = job.clusterlist.split(',').next().unwrap_or_default();
+                arc.accepted(&shared.ce_url, &new_ce_id(), cluster, now);
+                arc.check(&description);
+                arc.local_id = Some(id.to_string());
+            }
+            if force.state.as_deref() == Some("Finished") {
+                arc.end_time = Some(now);
+            }
             arc.error = force.error.clone().or(arc.error.take());
             arc.exit_code = force.exit_code.or(arc.exit_code);
         }

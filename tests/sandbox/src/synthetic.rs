@@ -8,6 +8,7 @@ use crate::{
     desc::Description,
     rest::data::inside,
     shared::{Shared, now},
+    state::new_ce_id,
 };
 
 /// What to add.
@@ -79,18 +80,14 @@ pub(crate) fn add(shared: &Shared, wish: &Synthetic) -> io::Result<Vec<i64>> {
             let Some(job) = state.jobs.get_mut(&id) else { continue };
             job.enter(&wish.arcstate, now);
             job.report(&wish.state, now);
-            let ce_id: String = (0..54).map(|_| fastrand::alphanumeric()).collect();
+            let ce_id = new_ce_id();
             let results = shared.dirs.results(&ce_id);
             job.results = with_results.then(|| results.clone());
             if let Some(arc) = &mut job.arc {
-                arc.job_id = Some(format!("{}/arex/rest/1.0/jobs/{ce_id}", shared.ce_url));
-                arc.cluster = Some(clusters.clone());
-                arc.error = Some(String::new());
-                arc.checked = true;
+                arc.accepted(&shared.ce_url, &ce_id, &clusters, now);
+                arc.check(&description);
                 arc.exit_code = (wish.state == "Finished").then_some(0);
-                arc.submission_time = Some(now);
                 arc.end_time = Some(now);
-                arc.id_from_endpoint = Some(ce_id);
             }
             made.push((id, results));
         }

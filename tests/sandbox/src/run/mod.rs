@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     desc::Description,
     shared::{Shared, now},
-    state::{ArcRow, Job, Seconds},
+    state::{Job, Seconds, new_ce_id},
 };
 
 /// Starts the driver of a job, at whatever state it is in.
@@ -154,7 +154,7 @@ impl Driver {
             self.in_state("submitting", |job| job.enter("tosubmit", now()))?;
             return Ok(());
         };
-        let ce_id = random_id();
+        let ce_id = new_ce_id();
         let (data, session) = (shared.dirs.data(self.id), shared.dirs.session(&ce_id));
         let staged = {
             let description = description.clone();
@@ -172,21 +172,7 @@ impl Driver {
                 return;
             }
             if let Some(arc) = &mut job.arc {
-                arc.job_id = Some(format!("{}/arex/rest/1.0/jobs/{ce_id}", shared.ce_url));
-                arc.id_from_endpoint = Some(ce_id.clone());
-                arc.delegation_id = Some(format!("{:012x}", fastrand::u64(..) & 0xffff_ffff_ffff));
-                arc.cluster = Some(cluster);
-                arc.error = Some(String::new());
-                arc.execution_node = Some(String::new());
-                arc.exit_code = None;
-                arc.end_time = None;
-                arc.submission_time = Some(now);
-                arc.local_id = None;
-                arc.checked = false;
-                arc.attempts_left = 0;
-                arc.used_wall_time = 0;
-                arc.requested_cpu_time = 0;
-                arc.requested_wall_time = 0;
+                arc.accepted(&shared.ce_url, &ce_id, &cluster, now);
             }
             job.report("Accepted", now);
             if job.arcstate() == Some("submitting") {
@@ -208,7 +194,7 @@ impl Driver {
         self.row(|job| {
             job.report("Preparing", now());
             if let Some(arc) = &mut job.arc {
-                check(arc, &description);
+                arc.check(&description);
             }
         })?;
         if description.bad_for_ce {
@@ -409,14 +395,6 @@ fn fail(job: &mut Job, error: &str, now: Seconds) {
     }
 }
 
-/// The columns that the first status check brings.
-fn check(arc: &mut ArcRow, description: &Description) {
-    arc.checked = true;
-    let seconds = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).unwrap_or(0);
-    arc.requested_cpu_time = seconds(description.cputime);
-    arc.requested_wall_time = seconds(description.walltime);
-}
-
 fn lrms_error(code: i32) -> String {
     format!("LRMS error: ({code}) Job finished with wrong exit code - {code} != 0")
 }
@@ -431,11 +409,6 @@ async fn sleep_or_forever(limit: Option<Duration>) {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
     }
-}
-
-/// 54 letters and digits, as the CE makes its ids.
-fn random_id() -> String {
-    (0..54).map(|_| fastrand::alphanumeric()).collect()
 }
 
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> io::Result<R> + Send + 'static) -> io::Result<R> {

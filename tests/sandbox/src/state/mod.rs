@@ -90,6 +90,37 @@ pub(crate) struct Job {
     pub(crate) wake: Arc<Notify>,
 }
 
+impl ArcRow {
+    /// The job was accepted by `cluster` of the CE at `ce_url`, under `ce_id`. Columns of an earlier submission are
+    /// forgotten.
+    pub(crate) fn accepted(&mut self, ce_url: &str, ce_id: &str, cluster: &str, now: Seconds) {
+        self.job_id = Some(format!("{ce_url}/arex/rest/1.0/jobs/{ce_id}"));
+        self.id_from_endpoint = Some(ce_id.to_owned());
+        self.delegation_id = Some(format!("{:012x}", fastrand::u64(..) & 0xffff_ffff_ffff));
+        self.cluster = Some(cluster.to_owned());
+        self.error = Some(String::new());
+        self.execution_node = Some(String::new());
+        self.submission_time = Some(now);
+        self.attempts_left = 0;
+        (self.exit_code, self.end_time, self.local_id) = (None, None, None);
+        self.checked = false;
+        (self.used_wall_time, self.requested_cpu_time, self.requested_wall_time) = (0, 0, 0);
+    }
+
+    /// The first status check has shown the CE's own columns.
+    pub(crate) fn check(&mut self, description: &Description) {
+        let seconds = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).unwrap_or(0);
+        self.checked = true;
+        self.requested_cpu_time = seconds(description.cputime);
+        self.requested_wall_time = seconds(description.walltime);
+    }
+}
+
+/// 54 letters and digits, as the CE makes its ids.
+pub(crate) fn new_ce_id() -> String {
+    (0..54).map(|_| fastrand::alphanumeric()).collect()
+}
+
 impl Job {
     /// `arcstate`, if the job was handed to ARC.
     pub(crate) fn arcstate(&self) -> Option<&str> {
