@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod engine;
+pub mod failpoint;
 pub mod fsutil;
 pub mod job;
 pub mod remote;

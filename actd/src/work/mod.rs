@@ -3,9 +3,35 @@
 //! A piece of work gets all it needs in [`Work`] and answers with [`Input`]s for the core. It never touches the store or
 //! a job's record. Every piece may be done twice: after a crash the engine asks for it again.
 
+mod clean;
+mod confirm;
+mod create;
+mod deliver;
+mod discard;
+mod hands;
+mod list;
+mod look;
+mod manage;
+mod manifest;
+mod pace;
 mod progress;
+mod publish;
+mod read;
+mod retrieve;
+mod rows;
+mod sweep;
+mod trouble;
+mod upload;
 
+pub use confirm::description_for;
+pub use discard::{TRASH, empty_trash};
+pub use hands::{Hands, HandsConfig};
+pub use manifest::{FileEntry, Manifest, Missing};
 pub use progress::ProgressSink;
+pub use read::{MAX_PIECE, Piece, SessionFile, SessionJob, cat_local, list_local};
+pub use retrieve::remove_partial;
+
+use hands::Inner;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,6 +40,7 @@ use std::sync::Arc;
 use crate::job::apply::{Input, Row};
 use crate::job::fault::Fault;
 use crate::job::{Key, ServerId, Spec, Time};
+use crate::remote::Ids;
 
 /// A piece of work. Batches hold at most [`BATCH`] jobs, all of the identity that is in force.
 #[derive(Debug, Clone)]
@@ -126,4 +153,38 @@ pub struct Listing {
     pub sent: Time,
     /// How far the server's clock is ahead of ours, milliseconds.
     pub skew_ms: i64,
+}
+
+impl Done {
+    /// What came of the one job that the work was about.
+    fn one(key: Key, input: Input, fault: Option<Fault>) -> Self {
+        Self::Jobs { inputs: vec![(key, input)], fault }
+    }
+
+    /// There was nothing to do.
+    fn nothing() -> Self {
+        Self::Jobs { inputs: Vec::new(), fault: None }
+    }
+}
+
+/// The exchange failed: the same for every job of it.
+fn whole(keys: impl Iterator<Item = Key>, fault: Fault, input: impl Fn(Fault) -> Input) -> Done {
+    let inputs = keys.map(|key| (key, input(fault.clone()))).collect();
+    Done::Jobs { inputs, fault: Some(fault).filter(trouble::stops_all) }
+}
+
+/// The ids of one request; none if there are none. A batch never has more than a request takes.
+fn ids_of(ids: impl Iterator<Item = ServerId>) -> Option<Ids> {
+    Ids::new(ids)
+}
+
+/// The URL of a job's directory on a WebDAV store.
+fn webdav_dir(base: &str, id: ServerId) -> String {
+    format!("{}/{id}", base.trim_end_matches('/'))
+}
+
+/// An input's name without `.` and doubled slashes, which mean nothing on the server's disk and cannot be in a URL.
+fn plain_path(name: &str) -> String {
+    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    parts.join("/")
 }

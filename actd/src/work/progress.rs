@@ -78,6 +78,7 @@ impl Meter {
     }
 
     /// The counts so far.
+    #[cfg(test)]
     pub(super) fn now(&self) -> Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).progress
     }
@@ -86,5 +87,30 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         (self.sink.0)(self.key, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_coalesced_and_end() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = {
+            let seen = seen.clone();
+            ProgressSink::new(move |key, what| seen.lock().expect("lock").push((key, what.map(|w| w.1.bytes))))
+        };
+        let meter = sink.meter(Key(3), TransferKind::Download);
+        let start = Instant::now();
+        for _ in 0..1_000 {
+            meter.update(|p| p.bytes += 1);
+        }
+        let most = 3 + start.elapsed().as_millis() / EVERY.as_millis();
+        assert_eq!(meter.now().bytes, 1_000);
+        drop(meter);
+        let seen = seen.lock().expect("lock");
+        assert_eq!((seen.first(), seen.last()), (Some(&(Key(3), Some(1))), Some(&(Key(3), None))));
+        assert!(seen.len() as u128 <= most, "{seen:?}");
     }
 }

@@ -256,6 +256,15 @@ impl ActClient {
     /// `GET /jobs` for these ids, with any columns by their server names (see [`Info`]). Ids that do not exist are missing
     /// from the answer. An unknown column is `Rejected`.
     pub async fn details(&self, ids: &Ids, client: &[&str], arc: &[&str]) -> Result<Vec<Details>, RemoteError> {
+        self.columns(Some(ids), client, arc).await
+    }
+
+    /// The same for every job of the identity, in one listing.
+    pub async fn details_of_all(&self, client: &[&str], arc: &[&str]) -> Result<Vec<Details>, RemoteError> {
+        self.columns(None, client, arc).await
+    }
+
+    async fn columns(&self, ids: Option<&Ids>, client: &[&str], arc: &[&str]) -> Result<Vec<Details>, RemoteError> {
         let bad = |name: &&&str| name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if let Some(name) = client.iter().chain(arc).find(bad) {
             let what = format!("GET /jobs on {}", self.origin());
@@ -263,14 +272,19 @@ impl ActClient {
         }
         // Without a column the answer would be empty, which looks like "all gone".
         let with_id: Vec<&str> = std::iter::once("id").chain(client.iter().copied().filter(|c| *c != "id")).collect();
-        let target = format!("{}&id={}", columns_path(&with_id, arc), ids.query_value());
-        let (answer, body) = self.json(Method::GET, &target, Plan::read()).await?;
+        let mut target = columns_path(&with_id, arc);
+        if let Some(ids) = ids {
+            target.push_str("&id=");
+            target.push_str(&ids.query_value());
+        }
+        let plan = Plan { sample: ids.is_some(), ..Plan::read() };
+        let (answer, body) = self.json(Method::GET, &target, plan).await?;
         let mut rows = Vec::new();
         let mut foreign = 0;
         wire::for_each(&body, |element: Element<Map<String, Value>>| {
             if let Element::Read(columns) = element {
                 let id = columns.get("c_id").and_then(value_id);
-                match id.filter(|id| ids.contains(*id)) {
+                match id.filter(|id| ids.is_none_or(|ids| ids.contains(*id))) {
                     Some(id) => rows.push(Details { id, columns }),
                     None => foreign += 1,
                 }

@@ -1,0 +1,209 @@
+//! The hands themselves: clients, limits and settings that all work shares, and who does what. It keeps no state of jobs.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::pace::Pace;
+use super::{
+    Done, ProgressSink, Work, clean, confirm, create, deliver, discard, list, look, manage, retrieve, sweep, upload,
+};
+use crate::auth::{Proxy, Trust};
+use crate::job::fault::{Class, Fault};
+use crate::job::{Key, ServerId};
+use crate::remote::act::{ActClient, ActOptions};
+use crate::remote::arex::ArexClient;
+use crate::remote::retry::{Breaker, Decision};
+use crate::remote::webdav::{WebdavClient, WebdavOptions};
+use crate::remote::{ErrorClass, RemoteError, Timeouts};
+use crate::secret::Secret;
+
+/// What does not change while the daemon runs.
+#[derive(Debug, Clone)]
+pub struct HandsConfig {
+    /// The aCT server.
+    pub url: Url,
+    /// Its name in manifests: scheme, host and port, or as the user writes it.
+    pub server: String,
+    /// This daemon's own name, the same after each restart, another one for each state directory.
+    pub instance: String,
+    /// Where manifests lie that cannot be in the directory that they are about.
+    pub state_dir: PathBuf,
+    /// Whom to trust.
+    pub trust: Trust,
+    /// For the aCT server.
+    pub act: ActOptions,
+    /// For WebDAV stores.
+    pub webdav: WebdavOptions,
+    /// For computing elements.
+    pub ce: Timeouts,
+    /// Files that are uploaded at a time.
+    pub uploads: usize,
+    /// Files that are downloaded at a time, all jobs together.
+    pub downloads: usize,
+    /// Files of one job that are downloaded at a time.
+    pub files_per_job: usize,
+    /// Most bytes a second of all downloads together; none: no cap.
+    pub rate: Option<u64>,
+    /// Bytes that are to stay free on the disk.
+    pub min_free: u64,
+    /// The user's umask: results are for them and for whom they let in, whatever the daemon's own umask is.
+    pub umask: u32,
+}
+
+/// The clients of one credential.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) act: ActClient,
+    /// None: there is no proxy to present.
+    pub(super) webdav: Option<WebdavClient>,
+    pub(super) ce: Option<ArexClient>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) config: HandsConfig,
+    tools: RwLock<Arc<Tools>>,
+    pub(super) uploads: Semaphore,
+    pub(super) downloads: Semaphore,
+    pub(super) pace: Pace,
+    /// How many inputs of a row are on the other side already, for a repetition within the life of this process.
+    pub(super) uploaded: Mutex<HashMap<(Key, ServerId), usize>>,
+    /// Of WebDAV stores, by origin. The aCT server's is the engine's.
+    breakers: Mutex<HashMap<String, Breaker>>,
+    started: std::time::Instant,
+}
+
+/// Does the daemon's work. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hands(pub(super) Arc<Inner>);
+
+impl Hands {
+    /// Hands without a credential yet; [`Hands::equip`] gives them one.
+    ///
+    /// # Errors
+    /// The server's URL cannot be used, or TLS cannot be set up.
+    pub fn new(config: HandsConfig) -> Result<Self, RemoteError> {
+        let tls = connector(&config.trust, None)?;
+        let act = ActClient::new(config.url.clone(), None, tls, config.act)?;
+        let tools = Tools { act, webdav: None, ce: None };
+        Ok(Self(Arc::new(Inner {
+            uploads: Semaphore::new(config.uploads.max(1)),
+            downloads: Semaphore::new(config.downloads.max(1)),
+            pace: Pace::new(config.rate),
+            tools: RwLock::new(Arc::new(tools)),
+            uploaded: Mutex::default(),
+            breakers: Mutex::default(),
+            started: std::time::Instant::now(),
+            config,
+        })))
+    }
+
+    /// From now on work uses this token and this proxy. Work that runs already goes on with the old ones. Call it before
+    /// the engine is told of the new credential.
+    ///
+    /// # Errors
+    /// TLS cannot be set up with the proxy; then nothing has changed.
+    pub fn equip(&self, token: Option<Secret>, proxy: Option<&Proxy>) -> Result<(), RemoteError> {
+        let config = &self.0.config;
+        let act = self.0.tools().act.with_token(token);
+        let (webdav, ce) = match proxy {
+            None => (None, None),
+            Some(proxy) => {
+                let identity = || connector(&config.trust, Some(proxy));
+                let webdav = WebdavClient::new(identity()?, connector(&config.trust, None)?, config.webdav)?;
+                (Some(webdav), Some(ArexClient::new(identity()?, config.ce)?))
+            }
+        };
+        let tools = Arc::new(Tools { act, webdav, ce });
+        *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
+        Ok(())
+    }
+
+    /// The client of the aCT server with the token in force: for the delegation of proxies, which begins without one.
+    #[must_use]
+    pub fn act(&self) -> ActClient {
+        self.0.tools().act.clone()
+    }
+
+    /// Does a piece of work with the credential that is in force at the moment of the call. It must be polled to its end;
+    /// `cancel` brings that about early, where the work can go on later.
+    pub fn run(
+        &self,
+        work: Work,
+        sink: ProgressSink,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Done> + Send + 'static {
+        let (inner, tools) = (self.0.clone(), self.0.tools());
+        async move {
+            let act = &tools.act;
+            match work {
+                Work::Create(jobs) => create::create(act, jobs).await,
+                Work::Upload { key, id, spec } => upload::upload(&inner, &tools, key, id, &spec, &sink, &cancel).await,
+                Work::Confirm(jobs) => confirm::confirm(act, jobs).await,
+                Work::List => list::list(act).await,
+                Work::Look(jobs) => look::look(act, jobs).await,
+                Work::Retrieve(job) => retrieve::retrieve(inner, act.clone(), job, &sink, &cancel).await,
+                Work::Clean(jobs) => clean::clean(act, jobs).await,
+                Work::Kill(jobs) => manage::kill(act, jobs).await,
+                Work::Fetch(jobs) => manage::fetch(act, jobs).await,
+                Work::Resubmit(jobs) => manage::resubmit(act, jobs).await,
+                Work::CancelRows(jobs) => manage::cancel_rows(act, jobs).await,
+                Work::Sweep { key, id, base } => sweep::sweep(&inner, &tools, key, id, &base).await,
+                Work::Deliver { key, from, parent, name, copy } => {
+                    deliver::deliver(inner, key, deliver::Delivery { from, parent, name, copy }, &sink).await
+                }
+                Work::Discard { key, dir } => discard::discard(inner, key, dir).await,
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn tools(&self) -> Arc<Tools> {
+        self.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a WebDAV store may be asked now; a store that is away is left alone for a while.
+    pub(super) fn may_ask(&self, store: &Url) -> Result<(), Fault> {
+        let now = self.started.elapsed();
+        match self.breaker(store, |breaker| breaker.check(now)) {
+            Decision::Go | Decision::Probe => Ok(()),
+            Decision::Wait(wait) => {
+                let why = format!(
+                    "{} has failed several times: it is asked again later",
+                    store.origin().ascii_serialization()
+                );
+                let retry_after_ms = i64::try_from(wait.as_millis()).ok();
+                Err(Fault { retry_after_ms, ..Fault::new(Class::Transient, why) })
+            }
+        }
+    }
+
+    /// How an exchange with a WebDAV store went: any answer shows it alive.
+    pub(super) fn asked(&self, store: &Url, error: Option<&RemoteError>) {
+        let now = self.started.elapsed();
+        self.breaker(store, |breaker| match error {
+            Some(error)
+                if error.status().is_none_or(|status| status >= 500) && !matches!(error.class(), ErrorClass::Local) =>
+            {
+                breaker.failed(now, fastrand::u64(..));
+            }
+            _ => breaker.succeeded(),
+        });
+    }
+
+    fn breaker<T>(&self, store: &Url, with: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        with(breakers.entry(store.origin().ascii_serialization()).or_default())
+    }
+}
+
+fn connector(trust: &Trust, proxy: Option<&Proxy>) -> Result<openssl::ssl::SslConnectorBuilder, RemoteError> {
+    trust.connector(proxy).map_err(|e| RemoteError::new(ErrorClass::Local, "TLS", format!("cannot be set up: {e}")))
+}

@@ -1,0 +1,117 @@
+//! PATCH /jobs: kill, fetch, resubmit, and the cancelling of rows that never became jobs.
+
+use super::trouble::{self, Repeat};
+use super::{Done, ids_of, rows, whole};
+use crate::failpoint;
+use crate::job::apply::{Input, Kill};
+use crate::job::fault::{Class, Fault};
+use crate::job::{Arcstate, Key, ServerId};
+use crate::remote::RemoteError;
+use crate::remote::act::{ActClient, Cancelled};
+
+pub(super) async fn kill(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
+    let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
+    failpoint!("kill.before");
+    let answer = act.cancel(&ids).await;
+    failpoint!("kill.after");
+    match answer {
+        Ok(cancelled) => {
+            let inputs = jobs.into_iter().map(|(key, id)| {
+                let kill = cancelled
+                    .iter()
+                    .find(|c| c.id == id)
+                    .map(|c| Kill { arcstate: Arcstate::from_word(c.arcstate.as_deref()), gone: c.is_gone() });
+                (key, Input::Killed(Ok(kill)))
+            });
+            Done::Jobs { inputs: inputs.collect(), fault: None }
+        }
+        Err(error) => failed(&jobs, &error, Repeat::Harmless, |fault| Input::Killed(Err(fault))),
+    }
+}
+
+pub(super) async fn fetch(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
+    let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
+    failpoint!("fetch.before");
+    let answer = act.fetch(&ids).await;
+    failpoint!("fetch.after");
+    match answer {
+        Ok(taken) => each(jobs, |id| Input::Fetched(Ok(taken.contains(&id)))),
+        Err(error) => failed(&jobs, &error, Repeat::Harmless, |fault| Input::Fetched(Err(fault))),
+    }
+}
+
+pub(super) async fn resubmit(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
+    let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
+    failpoint!("resubmit.before");
+    let answer = act.resubmit(&ids).await;
+    failpoint!("resubmit.after");
+    match answer {
+        Ok(taken) => each(jobs, |id| Input::Resubmitted(Ok(taken.contains(&id)))),
+        // If it was executed and the new run has failed by then, a repetition runs the job once more.
+        Err(error) => failed(&jobs, &error, Repeat::Counts, |fault| Input::Resubmitted(Err(fault))),
+    }
+}
+
+/// Cancels rows of ours that were never confirmed. A row that has become a job (a description, a name, a state) is left
+/// alone, and that counts as done: somebody's job it is.
+pub(super) async fn cancel_rows(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
+    let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
+    let empty = match empty_rows(act, &ids).await {
+        Ok(empty) => empty,
+        Err(error) => return rows_failed(&jobs, &error),
+    };
+    if let Some(ids) = ids_of(empty.iter().copied()) {
+        failpoint!("cancel_rows.before");
+        let answer = act.cancel(&ids).await;
+        failpoint!("cancel_rows.after");
+        let gone: Vec<ServerId> = match answer {
+            Ok(cancelled) => cancelled.into_iter().filter(Cancelled::is_gone).map(|c| c.id).collect(),
+            Err(error) => return rows_failed(&jobs, &error),
+        };
+        let unsure = empty.iter().copied().filter(|id| !gone.contains(id));
+        if let Some(ids) = ids_of(unsure) {
+            let left = match empty_rows(act, &ids).await {
+                Ok(left) => left,
+                Err(error) => return rows_failed(&jobs, &error),
+            };
+            return each_id(jobs, |id| {
+                if left.contains(&id) {
+                    let why = format!("the server did not cancel the unused row {id} and does not say why");
+                    Err(Fault::new(Class::Transient, why))
+                } else {
+                    Ok(())
+                }
+            });
+        }
+    }
+    each_id(jobs, |_| Ok(()))
+}
+
+/// Those of the rows that exist and have neither description nor name nor state.
+async fn empty_rows(act: &ActClient, ids: &crate::remote::Ids) -> Result<Vec<ServerId>, RemoteError> {
+    let details = act.details(ids, &["jobname", "jobdesc"], &["arcstate"]).await?;
+    let is_null =
+        |row: &crate::remote::act::Details, name| row.columns.get(name).is_none_or(serde_json::Value::is_null);
+    let empty = |row: &crate::remote::act::Details| {
+        is_null(row, "c_jobname") && is_null(row, "c_jobdesc") && rows::text(&row.columns, "a_arcstate").is_none()
+    };
+    Ok(details.into_iter().filter(empty).map(|row| row.id).collect())
+}
+
+fn rows_failed(jobs: &[(Key, ServerId)], error: &RemoteError) -> Done {
+    let fault = trouble::remote(error, Repeat::Harmless);
+    let inputs = jobs.iter().map(|(key, id)| (*key, Input::RowCancelled(*id, Err(fault.clone())))).collect();
+    Done::Jobs { inputs, fault: Some(fault).filter(trouble::stops_all) }
+}
+
+fn each_id(jobs: Vec<(Key, ServerId)>, result: impl Fn(ServerId) -> Result<(), Fault>) -> Done {
+    each(jobs, |id| Input::RowCancelled(id, result(id)))
+}
+
+fn each(jobs: Vec<(Key, ServerId)>, input: impl Fn(ServerId) -> Input) -> Done {
+    Done::Jobs { inputs: jobs.into_iter().map(|(key, id)| (key, input(id))).collect(), fault: None }
+}
+
+fn failed(jobs: &[(Key, ServerId)], error: &RemoteError, repeat: Repeat, input: impl Fn(Fault) -> Input) -> Done {
+    whole(jobs.iter().map(|(key, _)| *key), trouble::remote(error, repeat), input)
+}

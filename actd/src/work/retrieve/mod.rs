@@ -1,0 +1,373 @@
+//! Bringing a job's results: list them, download every file, look whether anything was missed, make sure that they are
+//! of the run they were taken for, make all of it durable, and only then give it its name. It never cleans the server.
+//!
+//! A directory that has its final name is whole, or says in its manifest what is missing; then the answer is a refusal,
+//! so that the server keeps the job. After a crash anywhere the same call goes on from what is on the disk.
+
+mod fetch;
+mod stage;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio_util::sync::CancellationToken;
+
+use super::manifest::{self, FileEntry, Manifest, Missing};
+use super::progress::Meter;
+use super::publish::{self, Moved};
+use super::trouble::{self, Repeat, blocking};
+use super::{Done, Inner, ProgressSink, Retrieve, rows};
+use crate::engine::board::TransferKind;
+use crate::failpoint;
+use crate::fsutil::RelPath;
+use crate::job::apply::Input;
+use crate::job::fault::{Class, Fault};
+use crate::job::{Key, ServerId, Time};
+use crate::remote::act::ActClient;
+use crate::remote::{Ids, RemoteError};
+
+pub(super) use fetch::room;
+use fetch::{Outcome, fetch};
+pub(super) use stage::stage_name;
+use stage::{About, Stage};
+use walk::{Listed, Tree, walk};
+
+/// The server is asked so often for what has been added meanwhile.
+const ROUNDS: usize = 4;
+
+/// Why it did not go on, and where the cause lies.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) fault: Fault,
+    /// The exchange with the server failed: another request may do better.
+    pub(super) of_exchange: bool,
+    /// It concerns more than this job.
+    stops_all: bool,
+}
+
+impl Failure {
+    /// A failed request to the aCT server. An answer that arrived but is of no use says nothing about other jobs.
+    fn of_server(error: &RemoteError) -> Self {
+        let fault = trouble::remote(error, Repeat::Harmless);
+        let answered = error.status().is_some_and(|status| (200..300).contains(&status));
+        Self { stops_all: trouble::stops_all(&fault) && !answered, of_exchange: true, fault }
+    }
+
+    /// Anything else.
+    fn here(fault: Fault) -> Self {
+        Self { stops_all: fault.class == Class::DiskFull, of_exchange: false, fault }
+    }
+
+    fn stopped() -> Self {
+        Self { fault: trouble::stopped(), of_exchange: false, stops_all: false }
+    }
+
+    fn new(class: Class, why: impl Into<String>) -> Self {
+        Self::here(Fault::new(class, why))
+    }
+}
+
+/// What the files of one job have in common.
+struct Context {
+    hands: Arc<Inner>,
+    act: ActClient,
+    id: ServerId,
+    stage: Stage,
+    meter: Arc<Meter>,
+    stop: CancellationToken,
+}
+
+pub(super) async fn retrieve(
+    hands: Arc<Inner>,
+    act: ActClient,
+    job: Retrieve,
+    sink: &ProgressSink,
+    cancel: &CancellationToken,
+) -> Done {
+    let key = job.key;
+    // A child: when one file fails, the others of this job end, too, each where it can go on.
+    let stop = cancel.child_token();
+    match run(hands, act, job, sink, stop).await {
+        Ok(dir) => Done::one(key, Input::Retrieved(Ok(dir)), None),
+        Err(failure) => {
+            let fault = failure.stops_all.then(|| failure.fault.clone());
+            Done::one(key, Input::Retrieved(Err(failure.fault)), fault)
+        }
+    }
+}
+
+async fn run(
+    hands: Arc<Inner>,
+    act: ActClient,
+    job: Retrieve,
+    sink: &ProgressSink,
+    stop: CancellationToken,
+) -> Result<Option<PathBuf>, Failure> {
+    let job = Arc::new(Retrieve { name: publish::safe_name(&job.name), ..job });
+    if let Some(found) = earlier(&hands, &job).await? {
+        return found;
+    }
+    let stage = open(&hands, &job).await?;
+    let meter = sink.meter(job.key, TransferKind::Download);
+    let ctx = Arc::new(Context { hands, act, id: job.id, stage, meter, stop });
+    failpoint!("retrieve.begin");
+
+    let (files, tree) = match collect(&ctx, &job).await? {
+        Collected::Results(files, tree) => (files, tree),
+        Collected::Nothing => {
+            same_run(&ctx, &job).await?;
+            discard(&ctx).await;
+            return Ok(None);
+        }
+        Collected::NotInState => {
+            same_run(&ctx, &job).await?;
+            return Err(Failure::new(
+                Class::Transient,
+                "the server does not give the results although the job has ended",
+            ));
+        }
+    };
+    same_run(&ctx, &job).await?;
+    if files.is_empty() && tree.dirs.is_empty() && tree.refused.is_empty() {
+        discard(&ctx).await;
+        return Ok(None);
+    }
+    failpoint!("retrieve.complete");
+    let missing = tree.refused.clone();
+    let dir = publish_all(&ctx, &job, files, tree).await?;
+    failpoint!("retrieve.published");
+    if missing.is_empty() { Ok(Some(dir)) } else { Err(incomplete(&dir, &missing)) }
+}
+
+/// Results of this run that an earlier call has published already.
+async fn earlier(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Option<Result<Option<PathBuf>, Failure>>, Failure> {
+    let (hands, job) = (hands.clone(), job.clone());
+    blocking(move || {
+        let config = &hands.config;
+        let found = publish::find(&job.parent, &job.name, &config.state_dir, &config.instance, job.key, |dir, m| {
+            m.id == job.id && *m.run == *job.run && m.exclude == job.exclude && m.check(dir).is_ok()
+        });
+        let Some((dir, manifest)) = found else { return Ok(None) };
+        let stage = job.parent.join(stage_name(&config.instance, job.key));
+        if let Err(error) = crate::fsutil::transfer::remove_tree(&stage) {
+            tracing::warn!(%error, "cannot remove the leftovers of a finished download");
+        }
+        Ok(Some(if manifest.complete { Ok(Some(dir)) } else { Err(incomplete(&dir, &manifest.missing)) }))
+    })
+    .await
+    .map_err(Failure::here)
+}
+
+fn incomplete(dir: &Path, missing: &[Missing]) -> Failure {
+    let names: Vec<String> = missing.iter().take(3).map(|m| format!("\"{}\" ({})", m.name, m.why)).collect();
+    let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
+    Failure::new(
+        Class::Rejected,
+        format!(
+            "not all results can be brought: {}{more}; the others are in {}, and the server keeps the job",
+            names.join(", "),
+            dir.display()
+        ),
+    )
+}
+
+async fn open(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Stage, Failure> {
+    let (hands, job) = (hands.clone(), job.clone());
+    blocking(move || {
+        let config = &hands.config;
+        let about = About {
+            instance: config.instance.clone(),
+            key: job.key.to_string(),
+            id: job.id,
+            run: job.run.clone().into(),
+        };
+        let stage =
+            Stage::open(&job.parent, job.key, &about, config.umask).map_err(|e| trouble::local(&e, &job.parent))?;
+        room(stage.root(), 0, config.min_free)?;
+        Ok(stage)
+    })
+    .await
+    .map_err(Failure::here)
+}
+
+enum Collected {
+    Results(BTreeMap<String, FileEntry>, Tree),
+    Nothing,
+    NotInState,
+}
+
+/// Downloads what the server lists until a list shows nothing new.
+async fn collect(ctx: &Arc<Context>, job: &Retrieve) -> Result<Collected, Failure> {
+    let mut files: BTreeMap<String, FileEntry> = BTreeMap::new();
+    let mut not_given: BTreeMap<RelPath, String> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let mut tree = match walk(&ctx.act, ctx.id, &job.exclude, &ctx.stop).await? {
+            Listed::Tree(tree) => tree,
+            Listed::None if round == 0 => return Ok(Collected::Nothing),
+            Listed::None | Listed::NotInState => return Ok(Collected::NotInState),
+        };
+        if let Some(gone) = files.keys().find(|path| RelPath::new(path).is_ok_and(|p| !tree.files.contains(&p))) {
+            // Somebody else is removing them: the row will say so, and what it says counts.
+            let why = format!("{gone} is not listed by the server any more");
+            same_run(ctx, job).await?;
+            return Err(Failure::new(Class::Transient, why));
+        }
+        let due: Vec<RelPath> = tree
+            .files
+            .iter()
+            .filter(|p| !files.contains_key(p.as_str()) && !not_given.contains_key(*p))
+            .cloned()
+            .collect();
+        if round > 0 && due.is_empty() {
+            for (path, why) in not_given {
+                // Not listed any more: it was on its way out.
+                if tree.files.contains(&path) {
+                    tree.refuse(path.as_str(), why);
+                }
+            }
+            return Ok(Collected::Results(files, tree));
+        }
+        failpoint!("retrieve.listed");
+        for (path, outcome) in fetch_all(ctx, due).await? {
+            match outcome {
+                Outcome::Here(entry) => {
+                    files.insert(entry.path.clone(), entry);
+                }
+                Outcome::NotGiven(why) => {
+                    not_given.insert(path, why);
+                }
+                Outcome::NotInState => return Ok(Collected::NotInState),
+            }
+        }
+    }
+    Err(Failure::new(Class::Transient, "files are still being added to the results on the server"))
+}
+
+/// Several at a time. When one fails, the others stop where they can go on, and the first failure is told.
+async fn fetch_all(ctx: &Arc<Context>, paths: Vec<RelPath>) -> Result<Vec<(RelPath, Outcome)>, Failure> {
+    let mut all = Vec::with_capacity(paths.len());
+    let mut failed: Option<Failure> = None;
+    // Every future is polled to its end: a dropped one could leave its writer behind.
+    let one = |path: RelPath| async move {
+        let outcome = fetch(ctx, &path).await;
+        (path, outcome)
+    };
+    let mut running = stream::iter(paths).map(one).buffer_unordered(ctx.hands.config.files_per_job.max(1));
+    while let Some((path, outcome)) = running.next().await {
+        match outcome {
+            Ok(outcome) => all.push((path, outcome)),
+            Err(failure) => {
+                if failed.is_none() {
+                    failed = Some(failure);
+                    ctx.stop.cancel();
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(all), Err)
+}
+
+/// Makes sure that the server's row still is of the run whose results these are to be.
+async fn same_run(ctx: &Arc<Context>, job: &Retrieve) -> Result<(), Failure> {
+    let id = Ids::one(ctx.id);
+    let row = tokio::select! {
+        () = ctx.stop.cancelled() => return Err(Failure::stopped()),
+        rows = rows::read(&ctx.act, &id) => rows.map_err(|e| Failure::of_server(&e))?.remove(&ctx.id),
+    };
+    let Some(row) = row else {
+        let why = format!(
+            "job {} was removed from the server before all its results were here; what came is in {}",
+            ctx.id,
+            ctx.stage.root().display()
+        );
+        return Err(Failure::new(Class::NoRow, why));
+    };
+    if !rows::is_run(&row, &job.run) {
+        discard(ctx).await;
+        return Err(Failure::new(Class::Transient, format!("job {} has been run again meanwhile", ctx.id)));
+    }
+    if !row.arcstate.has_results() {
+        let state = row.arcstate.word().unwrap_or("unknown");
+        return Err(Failure::new(
+            Class::Transient,
+            format!("job {} is {state} and has no results to download now", ctx.id),
+        ));
+    }
+    Ok(())
+}
+
+async fn discard(ctx: &Arc<Context>) {
+    let ctx = ctx.clone();
+    let removed = blocking(move || ctx.stage.remove().map_err(|e| trouble::local(&e, ctx.stage.root())));
+    if let Err(fault) = removed.await {
+        tracing::warn!(why = fault.why, "cannot remove an abandoned download");
+    }
+}
+
+/// Makes the tree durable, writes the manifest, and gives the directory its name.
+async fn publish_all(
+    ctx: &Arc<Context>,
+    job: &Arc<Retrieve>,
+    files: BTreeMap<String, FileEntry>,
+    tree: Tree,
+) -> Result<PathBuf, Failure> {
+    let (ctx, job) = (ctx.clone(), job.clone());
+    let published = blocking(move || {
+        let config = &ctx.hands.config;
+        let root = ctx.stage.tree();
+        let failed = |e: std::io::Error| trouble::local(&e, &root);
+        let files: Vec<FileEntry> = files.into_values().collect();
+        let dirs: Vec<RelPath> = tree.dirs.into_iter().collect();
+        for dir in &dirs {
+            ctx.stage.make_dir(dir).map_err(failed)?;
+        }
+        ctx.stage.keep_only(&files, &dirs).map_err(failed)?;
+        failpoint!("retrieve.sync.before");
+        manifest::seal(&root, &files, &dirs, config.umask).map_err(failed)?;
+        failpoint!("retrieve.sync.after");
+        let mut manifest = Manifest {
+            schema: manifest::SCHEMA.to_owned(),
+            instance: config.instance.clone(),
+            key: job.key.to_string(),
+            server: config.server.clone(),
+            id: job.id,
+            name: job.job_name.as_deref().map(str::to_owned),
+            run: job.run.clone().into(),
+            complete: tree.refused.is_empty(),
+            retrieved: Time::now().rfc3339(),
+            exclude: job.exclude.clone(),
+            dir: None,
+            missing: tree.refused,
+            files,
+        };
+        let moved = publish::publish(&root, &job.parent, &job.name, |to| {
+            manifest.write(&root, &config.state_dir, to)?;
+            failpoint!("retrieve.manifest.written");
+            Ok(())
+        })
+        .map_err(|e| trouble::local(&e, &job.parent))?;
+        failpoint!("retrieve.renamed");
+        let Moved::To(dir) = moved else {
+            // The staging directory lies in the parent itself.
+            let why = format!("{} changed its file system", job.parent.display());
+            return Err(Fault::new(Class::Transient, why));
+        };
+        if let Err(error) = ctx.stage.remove() {
+            tracing::warn!(%error, "cannot remove the leftovers of a finished download");
+        }
+        Ok(dir)
+    });
+    published.await.map_err(Failure::here)
+}
+
+/// Removes what an unfinished download of a job left in `parent`: nobody wants it any more.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_partial(parent: &Path, instance: &str, key: Key) -> std::io::Result<()> {
+    crate::fsutil::transfer::remove_tree(&parent.join(stage_name(instance, key)))
+}

@@ -1,0 +1,122 @@
+//! Failures of the edge put into the core's classes. It decides nothing else.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::fsutil;
+use crate::job::InputFile;
+use crate::job::fault::{Class, Fault};
+use crate::remote::{ErrorClass, RemoteError};
+
+/// What a repetition of a request that may have been executed would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Nothing new: reads, uploads, descriptions, kills.
+    Harmless,
+    /// Something new: rows, runs.
+    Counts,
+}
+
+/// A failed request as the core sees it.
+pub(super) fn remote(error: &RemoteError, repeat: Repeat) -> Fault {
+    if error.is_no_such_job() {
+        return fault(Class::NoRow, error);
+    }
+    match error.class() {
+        ErrorClass::Transient { retry_after } => {
+            Fault { retry_after_ms: retry_after.map(millis), ..fault(Class::Transient, error) }
+        }
+        ErrorClass::Auth { .. } => fault(Class::Auth, error),
+        ErrorClass::Ambiguous => fault(Class::Ambiguous, error),
+        ErrorClass::Server if repeat == Repeat::Counts && error.may_have_run() => fault(Class::Ambiguous, error),
+        ErrorClass::Server => fault(Class::Transient, error),
+        // A refusal that does not come from the application (a gateway's page, a redirect) says nothing about the job.
+        ErrorClass::Rejected { .. } if !error.is_from_application() => fault(Class::Transient, error),
+        ErrorClass::Rejected { .. } | ErrorClass::Dialect => fault(Class::Rejected, error),
+        ErrorClass::Local => fault(Class::Local, error),
+    }
+}
+
+/// A failed request to a WebDAV store. It never concerns other jobs; a certificate that the store refuses is tried again
+/// from time to time, as everything else that may be mended there.
+pub(super) fn store(error: &RemoteError) -> Fault {
+    match error.class() {
+        ErrorClass::Transient { retry_after } => {
+            Fault { retry_after_ms: retry_after.map(millis), ..fault(Class::Transient, error) }
+        }
+        ErrorClass::Ambiguous => fault(Class::Ambiguous, error),
+        ErrorClass::Auth { .. } | ErrorClass::Server => fault(Class::Transient, error),
+        ErrorClass::Rejected { .. } | ErrorClass::Dialect => fault(Class::Rejected, error),
+        ErrorClass::Local => fault(Class::Local, error),
+    }
+}
+
+/// A failure to read an input.
+pub(super) fn input(error: &io::Error, path: &Path) -> Fault {
+    Fault { class: Class::Local, ..local(error, path) }
+}
+
+/// An input that could not be sent as it was recorded.
+pub(super) fn input_sent(error: &RemoteError, input: &InputFile) -> Fault {
+    let why = error.detail();
+    if why.contains("grew") || why.contains("shrank") {
+        return Fault::new(Class::Local, format!("input changed since submission: {}", input.path.display()));
+    }
+    Fault::new(Class::Local, format!("{}: {why}", input.path.display()))
+}
+
+fn fault(class: Class, error: &RemoteError) -> Fault {
+    let why = match error.hint() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    };
+    Fault::new(class, why)
+}
+
+fn millis(pause: Duration) -> i64 {
+    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether a failure is one of the exchange with the aCT server, which stops more than one job.
+pub(super) fn stops_all(fault: &Fault) -> bool {
+    matches!(fault.class, Class::Transient | Class::Ambiguous | Class::Auth | Class::DiskFull)
+}
+
+/// A failure on this machine's disk.
+pub(super) fn local(error: &io::Error, path: &Path) -> Fault {
+    let why = error.to_string();
+    let at = path.display().to_string();
+    // Errors of `fsutil` name their path already.
+    let why = if why.contains(&at) { why } else { format!("{at}: {why}") };
+    if fsutil::is_disk_full(error) {
+        Fault::new(Class::DiskFull, format!("no room on the disk: {why}"))
+    } else if matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle
+    ) {
+        Fault::new(Class::Transient, why)
+    } else {
+        Fault::new(Class::Local, why)
+    }
+}
+
+/// Work was told to end.
+pub(super) fn stopped() -> Fault {
+    Fault::new(Class::Transient, "stopped; it goes on from where it was")
+}
+
+/// Work was told to end while a request was out.
+pub(super) fn interrupted() -> Fault {
+    Fault::new(Class::Ambiguous, "stopped while a request was under way; it goes on later")
+}
+
+/// Runs blocking work on the pool for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Fault::new(Class::Local, format!("a task of the daemon failed: {error}"))),
+    }
+}

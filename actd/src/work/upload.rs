@@ -1,0 +1,263 @@
+//! Uploading the inputs of one job, one after the other: to the aCT server, or into the job's WebDAV directory. A file is
+//! sent only as it was when the job was submitted.
+
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::{Arc, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::hands::{Inner, Tools};
+use super::progress::Meter;
+use super::trouble::{self, Repeat, blocking};
+use super::{Done, ProgressSink, plain_path, webdav_dir};
+use crate::engine::board::TransferKind;
+use crate::failpoint;
+use crate::job::apply::Input;
+use crate::job::fault::{Class, Fault};
+use crate::job::{InputFile, Key, ServerId, Spec};
+use crate::remote::act::ActClient;
+use crate::remote::webdav::{self, WebdavClient};
+use crate::remote::{self, RemoteError};
+
+/// Where the files go.
+enum Target<'a> {
+    Server(&'a ActClient),
+    Store { store: &'a WebdavClient, dir: Url },
+}
+
+/// The upload of one job.
+struct Upload<'a> {
+    hands: &'a Inner,
+    target: Target<'a>,
+    key: Key,
+    id: ServerId,
+    meter: Arc<Meter>,
+    cancel: &'a CancellationToken,
+}
+
+/// A failure, and whether it is one of the exchange with the aCT server.
+type Failure = (Fault, bool);
+
+pub(super) async fn upload(
+    hands: &Inner,
+    tools: &Tools,
+    key: Key,
+    id: ServerId,
+    spec: &Spec,
+    sink: &ProgressSink,
+    cancel: &CancellationToken,
+) -> Done {
+    let meter = sink.meter(key, TransferKind::Upload);
+    meter.update(|p| p.total = spec.inputs.iter().map(|i| i.size).sum());
+    let target = match &spec.webdav {
+        None => Ok(Target::Server(&tools.act)),
+        Some(base) => store(tools, base, id).map(|(store, dir)| Target::Store { store, dir }),
+    };
+    let result = match target {
+        Ok(target) => Upload { hands, target, key, id, meter, cancel }.run(spec).await,
+        Err(fault) => Err((fault, false)),
+    };
+    match result {
+        Ok(()) => Done::one(key, Input::Uploaded(Ok(())), None),
+        Err((fault, of_server)) => {
+            let stops_all = (of_server && trouble::stops_all(&fault)).then(|| fault.clone());
+            Done::one(key, Input::Uploaded(Err(fault)), stops_all)
+        }
+    }
+}
+
+impl Upload<'_> {
+    async fn run(self, spec: &Spec) -> Result<(), Failure> {
+        let here = |fault| (fault, false);
+        if let Target::Store { store, dir } = &self.target {
+            self.hands.may_ask(dir).map_err(here)?;
+            failpoint!("webdav.mkcol.before");
+            let made = make_dirs(store, dir, spec).await;
+            failpoint!("webdav.mkcol.after");
+            self.hands.asked(dir, made.as_ref().err());
+            made.map_err(|e| here(trouble::store(&e)))?;
+        }
+        let mut sent = 0;
+        for (n, input) in spec.inputs.iter().enumerate() {
+            if n >= self.uploaded() {
+                self.one(input, sent).await.inspect_err(|(fault, _)| self.forget_after(fault))?;
+                self.remember(n + 1);
+            }
+            sent += input.size;
+            self.meter.update(|p| {
+                p.bytes = sent;
+                p.files += 1;
+            });
+        }
+        self.forget();
+        Ok(())
+    }
+
+    async fn one(&self, input: &InputFile, before: u64) -> Result<(), Failure> {
+        let here = |fault| (fault, false);
+        let _place = tokio::select! {
+            () = self.cancel.cancelled() => return Err(here(trouble::stopped())),
+            place = self.hands.uploads.acquire() => place.map_err(|_| here(trouble::stopped()))?,
+        };
+        let file = Arc::new(open(input).await.map_err(here)?);
+        let handle = file.try_clone().map_err(|e| here(trouble::input(&e, &input.path)))?;
+        let body = remote::InputFile::new(tokio::fs::File::from_std(handle), input.size);
+        let meter = self.meter.clone();
+        let progress: remote::Progress = Arc::new(move |sent| meter.update(|p| p.bytes = before + sent));
+        tokio::select! {
+            // A request that is given up here may still be executed: it is no opposite of what comes next to this row.
+            () = self.cancel.cancelled() => return Err(here(trouble::interrupted())),
+            result = self.send(input, body, progress) => result?,
+        }
+        still_same(file, input).await.map_err(here)
+    }
+
+    async fn send(
+        &self,
+        input: &InputFile,
+        body: remote::InputFile,
+        progress: remote::Progress,
+    ) -> Result<(), Failure> {
+        let name = plain_path(&input.name);
+        match &self.target {
+            Target::Server(act) => {
+                failpoint!("upload.before");
+                let result = act.upload(self.id, &name, body, Some(progress)).await;
+                failpoint!("upload.after");
+                result.map_err(|error| match error.class() {
+                    remote::ErrorClass::Local => (trouble::input_sent(&error, input), false),
+                    _ => (trouble::remote(&error, Repeat::Harmless), true),
+                })
+            }
+            Target::Store { store, dir } => {
+                let url = webdav::below(dir, &name).ok_or_else(|| {
+                    let why = format!("the input \"{}\" cannot have a URL on a WebDAV store", input.name);
+                    (Fault::new(Class::Local, why), false)
+                })?;
+                failpoint!("webdav.put.before");
+                let result = store.put(&url, &body, Some(progress)).await;
+                failpoint!("webdav.put.after");
+                self.hands.asked(dir, result.as_ref().err());
+                result.map_err(|error| match error.class() {
+                    remote::ErrorClass::Local => (trouble::input_sent(&error, input), false),
+                    _ => (trouble::store(&error), false),
+                })
+            }
+        }
+    }
+
+    /// How many inputs are on the other side already.
+    fn uploaded(&self) -> usize {
+        self.lock().get(&(self.key, self.id)).copied().unwrap_or(0)
+    }
+
+    fn remember(&self, count: usize) {
+        self.lock().insert((self.key, self.id), count);
+    }
+
+    fn forget(&self) {
+        self.lock().remove(&(self.key, self.id));
+    }
+
+    /// The row is gone or given up.
+    fn forget_after(&self, fault: &Fault) {
+        if matches!(fault.class, Class::NoRow | Class::Rejected | Class::Local) {
+            self.forget();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<(Key, ServerId), usize>> {
+        self.hands.uploaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The job's directory and those below it that its inputs need, outermost first.
+async fn make_dirs(store: &WebdavClient, dir: &Url, spec: &Spec) -> Result<(), RemoteError> {
+    store.mkcol(dir).await?;
+    let mut needed = BTreeSet::new();
+    for input in &spec.inputs {
+        let name = plain_path(&input.name);
+        needed.extend(name.match_indices('/').map(|(at, _)| name[..at].to_owned()));
+    }
+    // In this order a directory comes after the one that holds it.
+    for name in needed {
+        if let Some(url) = webdav::below(dir, &name) {
+            store.mkcol(&url).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The client for a WebDAV base, and the URL of the directory of this id.
+pub(super) fn store<'a>(tools: &'a Tools, base: &str, id: ServerId) -> Result<(&'a WebdavClient, Url), Fault> {
+    let url = Url::parse(&webdav_dir(base, id))
+        .map_err(|e| Fault::new(Class::Local, format!("the WebDAV URL {base} cannot be used: {e}")))?;
+    let store = tools.webdav.as_ref().ok_or_else(|| {
+        let why = format!("there is no valid proxy to present to {}", url.origin().ascii_serialization());
+        Fault::new(Class::Transient, why)
+    })?;
+    Ok((store, url))
+}
+
+/// Opens the input if it is the file recorded.
+async fn open(input: &InputFile) -> Result<File, Fault> {
+    let input = input.clone();
+    blocking(move || {
+        // Whatever has taken the file's place: opening a pipe must not wait.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let opened = File::options().read(true).custom_flags(flags).open(&input.path);
+        let file = opened.map_err(|e| trouble::input(&e, &input.path))?;
+        let meta = file.metadata().map_err(|e| trouble::input(&e, &input.path))?;
+        check(&input, &meta)?;
+        Ok(file)
+    })
+    .await
+}
+
+/// The file that was read, and what now has its name, still are the one recorded.
+async fn still_same(file: Arc<File>, input: &InputFile) -> Result<(), Fault> {
+    let input = input.clone();
+    blocking(move || {
+        let read = file.metadata().map_err(|e| trouble::input(&e, &input.path))?;
+        check(&input, &read)?;
+        let named = std::fs::metadata(&input.path).map_err(|e| trouble::input(&e, &input.path))?;
+        check(&input, &named)
+    })
+    .await
+}
+
+fn check(input: &InputFile, meta: &Metadata) -> Result<(), Fault> {
+    if meta.is_file() && input.is_same(meta) {
+        return Ok(());
+    }
+    Err(Fault::new(Class::Local, format!("input changed since submission: {}", input.path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_recorded_file_is_opened() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("in.txt");
+        std::fs::write(&path, "one").expect("write");
+        let input = InputFile::stat("in.txt".into(), path.clone()).expect("stat");
+        let file = Arc::new(open(&input).await.expect("open"));
+        still_same(file.clone(), &input).await.expect("same");
+        std::fs::write(dir.path().join("new"), "two").expect("write");
+        std::fs::rename(dir.path().join("new"), &path).expect("an editor's save");
+        for fault in [open(&input).await.expect_err("another"), still_same(file, &input).await.expect_err("another")] {
+            assert_eq!(fault.class, Class::Local);
+            assert!(fault.why.starts_with("input changed since submission"), "{}", fault.why);
+        }
+        std::fs::remove_file(&path).expect("remove");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("fifo");
+        assert_eq!(open(&input).await.expect_err("a pipe").class, Class::Local);
+        std::fs::remove_file(&path).expect("remove");
+        assert_eq!(open(&input).await.expect_err("nothing").class, Class::Local);
+    }
+}
