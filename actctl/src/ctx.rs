@@ -4,9 +4,7 @@
 use std::time::{Duration, Instant};
 
 use act_proto::instance::Selection;
-use act_proto::jobs::{ChangesParams, Job, ListParams};
-use act_proto::method::{JobsChanges, JobsList};
-use act_proto::{ApiError, Client, Instance, Kind, MAX_PAGE, Method};
+use act_proto::{ApiError, Client, Instance, Kind, Method};
 
 use crate::cli::Global;
 use crate::connect::{self, Start};
@@ -64,15 +62,6 @@ impl Ctx {
     }
 }
 
-/// Jobs that have changed.
-#[derive(Debug)]
-pub struct Changes {
-    /// The revision to wait from next.
-    pub rev: u64,
-    /// The jobs as they are.
-    pub jobs: Vec<Job>,
-}
-
 /// A connection that is made again when the daemon has been restarted.
 pub struct Session<'a> {
     ctx: &'a Ctx,
@@ -126,29 +115,6 @@ impl Session<'_> {
             self.ctx.out.debug(&format!("{} {took:.1?} {end}", M::NAME));
         }
         result
-    }
-
-    /// Waits until one of the jobs (none named: any job) changes after a revision, or for a time. After a restart of
-    /// the daemon, whose revisions begin anew, it gives the jobs as they are.
-    ///
-    /// # Errors
-    /// The daemon's error.
-    pub async fn changes(&mut self, keys: &[String], since_rev: u64, timeout_ms: u64) -> Result<Changes, Failure> {
-        // Beyond a page it is less to look at all changes than to name the jobs.
-        let keys = if keys.len() > MAX_PAGE { Vec::new() } else { keys.to_vec() };
-        let reply = self.call::<JobsChanges>(&ChangesParams { keys, since_rev, timeout_ms }).await?;
-        if reply.rev < since_rev {
-            return Ok(Changes { rev: 0, jobs: reply.items });
-        }
-        let mut changes = Changes { rev: reply.rev, jobs: reply.items };
-        let mut after = reply.next;
-        while after.is_some() {
-            let params = ListParams { since_rev: Some(since_rev), after, closed: true, ..ListParams::default() };
-            let page = self.call::<JobsList>(&params).await?;
-            changes.jobs.extend(page.items);
-            after = page.next;
-        }
-        Ok(changes)
     }
 
     /// The connection itself, for calls by name.

@@ -16,6 +16,7 @@ pub mod pick;
 pub mod progress;
 pub mod submit;
 pub mod table;
+pub mod watch;
 pub mod words;
 
 use std::ffi::OsString;

@@ -17,6 +17,7 @@ use crate::ctx::{Ctx, Session};
 use crate::failure::{CREDENTIAL, Failure, INTERRUPTED, LOCAL, SERVER};
 use crate::follow::{Fate, Item, Submission};
 use crate::progress::Progress;
+use crate::watch::Watch;
 
 /// The most descriptions of one call.
 const MAX_FILES: usize = 1_000;
@@ -204,7 +205,7 @@ pub async fn follow<I: Future>(
     let total = submission.items.len();
     let mut progress = Progress::new(&ctx.out, total as u64, "submitting");
     let mut printed = 0;
-    let mut since_rev = submission.rev;
+    let mut watch = Watch::since(submission.rev);
     let mut moved = Instant::now();
     loop {
         let shown = show(ctx, submission, &mut printed, &progress);
@@ -234,8 +235,8 @@ pub async fn follow<I: Future>(
         }
         progress.set(submission.decided() as u64, waiting.map(|w| w.1).unwrap_or_default());
         let many = keys.len();
-        let changes = tokio::select! {
-            changes = session.changes(&keys, since_rev, CHANGES_MS) => changes?,
+        let jobs = tokio::select! {
+            jobs = watch.next(session, &keys, CHANGES_MS) => jobs?,
             _ = interrupt.as_mut() => {
                 progress.end();
                 ctx.out.note("Cancelling submission ...");
@@ -245,9 +246,8 @@ pub async fn follow<I: Future>(
                 return Ok(End::Interrupted);
             }
         };
-        since_rev = changes.rev;
         let before = submission.decided();
-        submission.update(&changes.jobs);
+        submission.update(&jobs);
         if submission.decided() > before {
             moved = Instant::now();
         }

@@ -12,6 +12,7 @@ use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
 use crate::pick::{duration, pick};
 use crate::progress::Progress;
+use crate::watch::Watch;
 
 /// How long one call waits.
 const CHANGES_MS: u64 = 10_000;
@@ -70,7 +71,7 @@ pub async fn until(
 ) -> Result<(), Failure> {
     let began = Instant::now();
     let mut progress = Progress::new(&ctx.out, jobs.len() as u64, "waiting");
-    let mut since_rev = jobs.values().map(|j| j.rev).max().unwrap_or(0);
+    let mut watch = Watch::since(jobs.values().map(|j| j.rev).min().unwrap_or(0));
     loop {
         let open: Vec<&Job> = jobs.values().filter(|j| end(j).is_none()).collect();
         let done = jobs.len() - open.len();
@@ -89,9 +90,7 @@ pub async fn until(
         }
         let wait = left.map_or(CHANGES_MS, |l| u64::try_from(l.as_millis()).unwrap_or(CHANGES_MS).min(CHANGES_MS));
         let keys: Vec<String> = open.iter().map(|j| j.key.clone()).collect();
-        let changes = session.changes(&keys, since_rev, wait.max(1)).await?;
-        since_rev = changes.rev;
-        for job in changes.jobs {
+        for job in watch.next(session, &keys, wait.max(1)).await? {
             if let Some(known) = jobs.get_mut(&job.key) {
                 *known = job;
             }

@@ -4,7 +4,7 @@ use act_proto::Kind;
 use serde_json::Value;
 
 /// Methods, errors and types as Markdown.
-pub fn markdown(document: &Value) -> String {
+pub(crate) fn markdown(document: &Value) -> String {
     let mut out = String::from("\n## Methods\n\n");
     for method in list(&document["methods"]) {
         let name = text(&method["name"]);

@@ -1,0 +1,82 @@
+//! Waiting for jobs to change, also across restarts of the daemon and for more jobs than one call may name.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use act_proto::MAX_PAGE;
+use act_proto::jobs::{ChangesParams, Job};
+use act_proto::method::JobsChanges;
+
+use crate::ctx::Session;
+use crate::failure::Failure;
+
+/// What has been seen of a set of jobs.
+#[derive(Debug)]
+pub struct Watch {
+    start: u64,
+    rev: u64,
+    window: HashSet<String>,
+}
+
+impl Watch {
+    /// Changes after this revision are news.
+    #[must_use]
+    pub fn since(rev: u64) -> Self {
+        Self { start: rev, rev, window: HashSet::new() }
+    }
+
+    /// Waits until one of the jobs changes, or for a time, and gives those that have. With more jobs than a call may
+    /// name, the first ones are waited for until none of them is asked about any more; then the next, from the start.
+    ///
+    /// # Errors
+    /// The daemon's error.
+    pub async fn next(
+        &mut self,
+        session: &mut Session<'_>,
+        jobs: &[String],
+        timeout_ms: u64,
+    ) -> Result<Vec<Job>, Failure> {
+        let keys = self.keys(jobs);
+        let reply = session.call::<JobsChanges>(&ChangesParams { keys, since_rev: self.rev, timeout_ms }).await?;
+        if reply.rev == 0 {
+            // A daemon that has just started has no revision to wait from: it answers at once.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        if reply.rev < self.rev {
+            // The daemon was restarted: its revisions begin anew.
+            self.start = 0;
+            self.rev = 0;
+        } else {
+            self.rev = reply.rev;
+        }
+        Ok(reply.items)
+    }
+
+    /// The jobs of this turn.
+    fn keys(&mut self, jobs: &[String]) -> Vec<String> {
+        let here: Vec<String> = jobs.iter().filter(|k| self.window.contains(*k)).cloned().collect();
+        if !here.is_empty() {
+            return here;
+        }
+        self.window = jobs.iter().take(MAX_PAGE).cloned().collect();
+        self.rev = self.start;
+        jobs.iter().take(MAX_PAGE).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_jobs_than_a_call_may_name_are_watched_in_turn() {
+        let all: Vec<String> = (0..MAX_PAGE + 5).map(|i| format!("j{i}")).collect();
+        let mut watch = Watch::since(7);
+        assert_eq!(watch.keys(&all), all[..MAX_PAGE]);
+        watch.rev = 100;
+        assert_eq!(watch.keys(&all[MAX_PAGE - 1..]), all[MAX_PAGE - 1..MAX_PAGE]);
+        assert_eq!(watch.rev, 100);
+        assert_eq!(watch.keys(&all[MAX_PAGE..]), all[MAX_PAGE..]);
+        assert_eq!(watch.rev, 7, "the next ones may have changed long ago");
+    }
+}
