@@ -1,0 +1,101 @@
+//! Results: downloading, cleaning up after them, delivering.
+
+use super::*;
+
+pub(super) fn begin_retrieve(job: &mut Job, parent: PathBuf) {
+    let (Phase::Active { id }, Some(seen)) = (&job.phase, &job.seen) else { return };
+    if seen.arcstate.has_results() {
+        job.phase = Phase::Retrieving { id: *id, run: seen.run.clone(), parent };
+    }
+}
+
+pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, now: Time) {
+    let Phase::Retrieving { id, run, .. } = &job.phase else { return };
+    let (id, run) = (*id, run.clone());
+    match result {
+        Ok(dir) => {
+            done(job);
+            let keep = job.delivery.as_ref().is_some_and(|d| d.noclean);
+            // Only what a person collects, or what is done, is cleaned.
+            let failed = *job.arcstate() != Arcstate::Done && job.delivery.is_none();
+            if keep || failed {
+                job.saved = dir.map(|dir| Box::new(Saved { run, dir }));
+                job.phase = Phase::Active { id };
+                job.delivery = None;
+            } else {
+                job.phase = Phase::Retrieved { id, run, dir };
+            }
+        }
+        Err(fault) if fault.class == Class::NoRow => {
+            job.phase = Phase::Active { id };
+            retry_later(job, &fault, now);
+        }
+        Err(fault) if fault.class == Class::Rejected => {
+            // Trying again would not help. Whoever asked is told; the results stay on the server.
+            done(job);
+            job.delivery = None;
+            job.error = Some(fault.why.as_str().into());
+            job.phase = Phase::Active { id };
+            job.options.no_download = true;
+        }
+        Err(fault) => retry_later(job, &fault, now),
+    }
+}
+
+pub(super) fn cleaned(job: &mut Job, result: Result<(), Fault>, now: Time) {
+    let Phase::Cleaning { id, dir, then, .. } = &job.phase else { return };
+    let (id, dir, then) = (*id, dir.clone(), *then);
+    match result {
+        Ok(()) => {
+            done(job);
+            sweep(job, id, now);
+            job.delivery = None;
+            let outcome = match then {
+                AfterClean::Store => {
+                    job.phase = Phase::Stored { id, dir, at: now };
+                    return;
+                }
+                AfterClean::Collected => Outcome::Collected,
+                AfterClean::Cleaned => Outcome::Cleaned,
+                AfterClean::Expired => Outcome::Expired,
+            };
+            job.phase = Phase::Closed { id: Some(id), outcome, dir, at: now };
+        }
+        Err(fault) => retry_later(job, &fault, now),
+    }
+}
+
+pub(super) fn not_cleaned(job: &mut Job, row: Row, now: Time) {
+    let Phase::Cleaning { id, run, dir, then } = job.phase.clone() else { return };
+    super::server::see(job, row, now);
+    done(job);
+    let delivered = then == AfterClean::Collected;
+    job.saved = dir.map(|dir| Box::new(Saved { run, dir }));
+    job.phase = Phase::Active { id };
+    if delivered {
+        job.delivery = None;
+    }
+}
+
+pub(super) fn delivered(job: &mut Job, result: Result<PathBuf, Fault>, now: Time) {
+    let Phase::Collecting { id, from } = &job.phase else { return };
+    let (id, from) = (*id, from.clone());
+    match result {
+        Ok(to) => {
+            done(job);
+            let keep = job.delivery.as_ref().is_some_and(|d| d.copy || d.noclean);
+            job.delivery = None;
+            job.phase = if keep {
+                Phase::Stored { id, dir: Some(from), at: now }
+            } else {
+                Phase::Closed { id: Some(id), outcome: Outcome::Collected, dir: Some(to), at: now }
+            };
+        }
+        Err(fault) if matches!(fault.class, Class::Rejected | Class::Local) => {
+            job.error = Some(fault.why.into());
+            job.delivery = None;
+            job.phase = Phase::Stored { id, dir: Some(from), at: now };
+        }
+        Err(fault) => retry_later(job, &fault, now),
+    }
+}

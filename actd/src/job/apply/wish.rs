@@ -1,0 +1,72 @@
+//! What somebody wants of a job.
+
+use super::*;
+
+pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
+    match wish {
+        Wish::Kill => match job.phase {
+            Phase::Queued => close(job, Outcome::Killed, now),
+            // Nothing is in flight for these, and they never ran.
+            Phase::Created { .. } | Phase::Uploading { done: true, .. } => abandon(job, Outcome::Killed, now),
+            Phase::Creating { .. } | Phase::Uploading { .. } | Phase::Confirming { .. } | Phase::Active { .. } => {
+                job.wishes.kill = true;
+                job.retry = Retry::default();
+            }
+            _ => {}
+        },
+        Wish::Clean { webdav } => {
+            remember_webdav(job, webdav);
+            match &job.phase {
+                Phase::Active { id } if job.arcstate().can_clean() => {
+                    let run = job.seen.as_ref().map(|s| s.run.clone()).unwrap_or_default();
+                    job.phase = Phase::Cleaning { id: *id, run, dir: None, then: AfterClean::Cleaned };
+                    job.retry = Retry::default();
+                }
+                Phase::Retrieving { id, run, .. } => {
+                    job.phase = Phase::Cleaning { id: *id, run: run.clone(), dir: None, then: AfterClean::Cleaned };
+                    job.retry = Retry::default();
+                }
+                Phase::Stored { dir: None, .. } | Phase::Unknown { .. } => close(job, Outcome::Cleaned, now),
+                Phase::Stored { .. } | Phase::Retrieved { .. } => job.wishes.clean = true,
+                Phase::Cleaning { then: AfterClean::Store, .. } => job.wishes.clean = true,
+                _ => {}
+            }
+        }
+        Wish::Fetch => job.wishes.fetch = true,
+        Wish::Resubmit => job.wishes.resubmit = true,
+        Wish::Get { delivery, webdav } => {
+            remember_webdav(job, webdav);
+            match &job.phase {
+                // Without files there is nothing to deliver.
+                Phase::Stored { dir: None, .. } => close(job, Outcome::Collected, now),
+                // A download into the store that is under way ends there; what is stored is delivered.
+                Phase::Active { .. }
+                | Phase::Retrieving { .. }
+                | Phase::Retrieved { .. }
+                | Phase::Cleaning { .. }
+                | Phase::Stored { .. } => {
+                    job.delivery = Some(Box::new(delivery));
+                    job.retry = Retry::default();
+                }
+                _ => {}
+            }
+        }
+        Wish::DropGet => {
+            job.delivery = None;
+            if let Phase::Retrieving { id, .. } = job.phase {
+                job.phase = Phase::Active { id };
+            }
+        }
+        Wish::Adopt => {
+            if job.origin == Origin::Foreign {
+                job.origin = Origin::Adopted;
+            }
+        }
+    }
+}
+
+pub(super) fn remember_webdav(job: &mut Job, webdav: Option<String>) {
+    if job.webdav.is_none() {
+        job.webdav = webdav.map(Into::into);
+    }
+}
