@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     response::Response,
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ use crate::{fault::Kind, listen::Connection};
 
 /// What `endless` repeats.
 const FILLER: &[u8] = &[b' '; 16 * 1024];
+
+/// Time for the bytes before a cut to leave.
+const FLUSH: Duration = Duration::from_millis(50);
 
 pub(super) async fn apply(kind: Kind, mut call: Call, connection: &Connection) -> Response {
     if let Kind::Delay { ms } = kind {
@@ -125,13 +128,18 @@ async fn truncate(response: Response, keep: u64, stall: bool) -> Response {
         chunk.slice(..usize::try_from(take).unwrap_or(0))
     });
     let head = head.take_while(|chunk| std::future::ready(!chunk.is_empty())).map(Ok::<_, std::io::Error>);
-    let body = if stall {
-        Body::from_stream(head.chain(stream::pending()))
-    } else {
-        let cut = stream::once(async { Err(std::io::Error::other("cut off on demand")) });
-        Body::from_stream(head.chain(cut))
-    };
+    let body =
+        if stall { Body::from_stream(head.chain(stream::pending())) } else { Body::from_stream(head.chain(cut())) };
     Response::from_parts(parts, body)
+}
+
+/// Ends the connection, after the bytes before it have left.
+fn cut() -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
+    stream::once(async {
+        // An error throws away what is not yet on its way: leave time for that.
+        sleep(FLUSH).await;
+        Err(std::io::Error::other("cut off on demand"))
+    })
 }
 
 async fn wrong_length(response: Response, delta: i64) -> Response {
@@ -139,7 +147,8 @@ async fn wrong_length(response: Response, delta: i64) -> Response {
     let (mut parts, body) = response.into_parts();
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length.saturating_add_signed(delta)));
     // As a stream the body has no length of its own that could contradict the header.
-    Response::from_parts(parts, Body::from_stream(body.into_data_stream()))
+    let bytes = body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
+    Response::from_parts(parts, Body::from_stream(bytes.chain(cut())))
 }
 
 async fn listing(response: Response, file: &[String], dir: &[String]) -> Response {
