@@ -25,6 +25,9 @@ struct Serve {
     /// Directory for everything; a second start in it keeps jobs, keys and ports.
     #[arg(long)]
     dir: PathBuf,
+    /// Directory of the test PKI, if not `pki` in --dir; sharing one saves making its keys anew.
+    #[arg(long)]
+    pki: Option<PathBuf>,
     /// Port of the REST API; 0 means the one used before in this directory, else a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -107,6 +110,7 @@ async fn run(serve: Serve) -> Result<(), Box<dyn Error>> {
     };
     delays.change(&serve.delays)?;
     let options = Options {
+        pki_dir: serve.pki,
         port: serve.port,
         workers: serve.workers,
         keep_alive: serve.keep_alive,

@@ -118,6 +118,8 @@ impl Default for Delays {
 pub struct Options {
     /// Everything lives here; made if missing. A second start with the same directory keeps jobs, keys and ports.
     pub dir: PathBuf,
+    /// Directory of the test PKI; `pki` in `dir` if absent. Sharing one saves making its keys anew.
+    pub pki_dir: Option<PathBuf>,
     /// Port of the REST API on 127.0.0.1; 0 means the one used before in this directory, else a free one.
     pub port: u16,
     /// Requests worked on at a time.
@@ -141,6 +143,7 @@ impl Options {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            pki_dir: None,
             port: 0,
             workers: Workers::Limited(1),
             keep_alive: false,

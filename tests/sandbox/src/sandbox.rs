@@ -104,7 +104,7 @@ impl Sandbox {
     /// The directory cannot be used, a port is taken, or a snapshot of an earlier run cannot be read.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let dirs = cannot(format!("use {}", options.dir.display()), Dirs::new(&options.dir))?;
-        let pki = Pki::create(&dirs.join("pki"))?;
+        let pki = Pki::create(&options.pki_dir.clone().unwrap_or_else(|| dirs.join("pki")))?;
         let state = cannot("read the snapshot state.json", shared::load(&dirs))?;
         let state = Arc::new(Mutex::new(state));
         let old = ports(&dirs.join("ports.json"));

@@ -410,8 +410,8 @@ async fn limits_and_half_submitted_rows() {
 async fn delegations() {
     let mut bed = frozen(3, &[3]).await;
     let names = Names::of(&bed);
-    let home = bed.sandbox.info().dir.clone();
-    let pki = act_sandbox::pki::Pki::create(&home.join("pki")).unwrap();
+    let pki_dir = bed.sandbox.info().ca_dir.parent().unwrap();
+    let pki = act_sandbox::pki::Pki::create(pki_dir).unwrap();
     let chain_of = |certs: &[X509]| {
         certs.iter().map(|cert| String::from_utf8(cert.to_pem().unwrap()).unwrap()).collect::<String>()
     };

@@ -78,11 +78,23 @@ impl Driver {
         })
     }
 
-    /// Waits, but not longer than until something happens to the row.
+    /// Waits, but not longer than until the row is in another state. A wake-up alone proves nothing: it may be left
+    /// over from before this driver.
     async fn pause(&self, delay: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = self.wake.notified() => {}
+        let arcstate = || self.row(|job| job.arcstate().map(str::to_owned)).ok();
+        let before = arcstate();
+        let end = tokio::time::sleep(delay);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                () = self.wake.notified() => {
+                    let now = arcstate();
+                    if now.is_none() || now != before {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -202,15 +214,13 @@ impl Driver {
         }
         if description.inputs.iter().any(|input| input.uncached && input.is_local()) {
             // The CE waits for a file that nobody uploads (observed).
-            while self.still("submitted")? {
-                self.wake.notified().await;
-            }
+            self.left("submitted").await;
             return Ok(());
         }
         let session = shared.dirs.session(&ce_id);
         let staged = tokio::select! {
             staged = self.stage_remote(&description, &session) => staged?,
-            () = self.wake.notified() => return self.until_changed("submitted").await,
+            () = self.left("submitted") => return Ok(()),
         };
         if let Err(reason) = staged {
             self.row(|job| {
@@ -223,7 +233,7 @@ impl Driver {
         self.row(|job| job.report("Queuing", now()))?;
         let slot = tokio::select! {
             slot = shared.slots.acquire() => slot,
-            () = self.wake.notified() => return self.until_changed("submitted").await,
+            () = self.left("submitted") => return Ok(()),
         };
         if !self.still("submitted")? {
             return Ok(());
@@ -233,9 +243,11 @@ impl Driver {
         self.end(outcome).await
     }
 
-    /// After a wake-up: if the row is unchanged the wake-up meant nothing and the step begins anew.
-    async fn until_changed(&self, arcstate: &str) -> Result<(), Over> {
-        self.still(arcstate).map(|_| ())
+    /// Waits until the row is no longer in `arcstate`, or no longer this driver's.
+    async fn left(&self, arcstate: &str) {
+        while matches!(self.still(arcstate), Ok(true)) {
+            self.wake.notified().await;
+        }
     }
 
     fn still(&self, arcstate: &str) -> Result<bool, Over> {
@@ -285,27 +297,22 @@ impl Driver {
         }
         let limit = description.walltime.filter(|seconds| *seconds > 0).map(Duration::from_secs);
         let visible = tokio::time::sleep(self.shared.options.delays.status);
-        let outcome = loop {
-            tokio::select! {
-                code = process.wait() => break Outcome::Exit(code),
-                () = sleep_or_forever(limit) => {
-                    process.kill().await;
-                    break Outcome::Failed("LRMS error: (271) Job was killed: wall time limit exceeded".to_owned());
-                }
-                () = self.wake.notified() => {
-                    // `row` fails when the row is gone or was taken over: then, too, the process must not go on.
-                    if !matches!(self.still("running"), Ok(true)) {
-                        process.kill().await;
-                        break Outcome::Killed;
-                    }
-                }
+        let outcome = tokio::select! {
+            code = process.wait() => Outcome::Exit(code),
+            () = sleep_or_forever(limit) => {
+                process.kill().await;
+                Outcome::Failed("LRMS error: (271) Job was killed: wall time limit exceeded".to_owned())
+            }
+            () = self.left("running") => {
+                process.kill().await;
+                Outcome::Killed
             }
         };
         // The server looks at its jobs from time to time, so an end shows only at the next look.
         if !matches!(outcome, Outcome::Killed) {
             tokio::select! {
                 () = visible => {}
-                () = self.wake.notified() => {}
+                () = self.left("running") => {}
             }
         }
         self.row(|job| {
@@ -318,13 +325,13 @@ impl Driver {
 
     /// The server sees how the job ended.
     async fn end(&self, outcome: Outcome) -> Result<(), Over> {
-        let ended = self.row(|job| {
+        self.row(|job| {
             let now = now();
             if !matches!(job.arcstate(), Some("submitted" | "running" | "torerun")) {
-                return false;
+                return;
             }
             match outcome {
-                Outcome::Killed => return false,
+                Outcome::Killed => {}
                 Outcome::Failed(error) => fail(job, &error, now),
                 Outcome::Exit(0) => {
                     job.enter("finished", now);
@@ -336,13 +343,7 @@ impl Driver {
                 }
                 Outcome::Exit(code) => fail(job, &lrms_error(code), now),
             }
-            true
-        })?;
-        if !ended {
-            // Killed: the loop goes on with `tocancel`, unless the row is at rest.
-            self.pause(Duration::ZERO).await;
-        }
-        Ok(())
+        })
     }
 
     /// Fetches the outputs from the CE, `from` -> `to`. False if that can never succeed.

@@ -4,7 +4,9 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{
+    fs::File,
     future::Future,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -39,9 +41,7 @@ impl Bed {
     /// Starts a sandbox with `change` applied to the default options.
     pub(crate) async fn start(change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::Builder::new().prefix("act-sandbox-").tempdir().unwrap();
-        let mut options = Options::new(dir.path().join("d"));
-        change(&mut options);
-        let sandbox = Sandbox::start(options).await.unwrap();
+        let sandbox = start(&dir, change).await;
         Self { sandbox, dir, token: String::new() }
     }
 
@@ -56,9 +56,7 @@ impl Bed {
     pub(crate) async fn restart(self, change: impl FnOnce(&mut Options)) -> Self {
         let Self { sandbox, dir, token } = self;
         sandbox.shutdown().await;
-        let mut options = Options::new(dir.path().join("d"));
-        change(&mut options);
-        Self { sandbox: Sandbox::start(options).await.unwrap(), dir, token }
+        Self { sandbox: start(&dir, change).await, dir, token }
     }
 
     /// POST and PUT /proxies with the user's proxy; keeps the token.
@@ -137,6 +135,22 @@ impl Bed {
     pub(crate) fn fault(&self, fault: Value) {
         self.sandbox.add_fault(serde_json::from_value(fault).unwrap());
     }
+}
+
+/// All tests share one PKI: its keys take long to make. The lock keeps two test programs from making it at once.
+async fn start(dir: &TempDir, change: impl FnOnce(&mut Options)) -> Sandbox {
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut options = Options::new(dir.path().join("d"));
+    options.pki_dir = Some(shared.join("pki"));
+    change(&mut options);
+    let path = shared.join("pki.lock");
+    let lock = tokio::task::spawn_blocking(|| {
+        let file = File::create(path).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        file
+    });
+    let _lock = lock.await.unwrap();
+    Sandbox::start(options).await.unwrap()
 }
 
 fn text(bytes: Vec<u8>) -> String {
