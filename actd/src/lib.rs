@@ -2,6 +2,7 @@
 //! itself. The map of the code is `ARCHITECTURE.md` beside this package.
 
 pub mod auth;
+pub mod config;
 pub mod engine;
 pub mod failpoint;
 pub mod fsutil;
