@@ -63,7 +63,7 @@ fn bad_values_say_where() {
         ("server: https://h\nclusters:\n  x:\n   - nonsense\n", ":4:6: ", "nonsense"),
         ("server: https://h\nport: 99999\n", ":2:7: ", "99999"),
         ("server: https://h\nactd: {download: often}\n", ":2:", "auto"),
-        ("server: [\n", ":2:", ""),
+        ("server: [\n", ":1:", ""), ("server: https://h\nactd: {keep: 3d\n", ":", ""),
     ] {
         let e = Dir::with(text).load().unwrap_err();
         assert_eq!(e.data.kind, Kind::BadConfig);

@@ -1,0 +1,168 @@
+//! The socket: bound here, or passed in by a service manager. It must not know what is spoken on it.
+//!
+//! Only who holds the state directory's lock may call this: a socket file that is in the way is then a leftover.
+
+use std::fs;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+
+use act_proto::error::{ApiError, Kind};
+use act_proto::instance::check_runtime_dir;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use tokio::net::UnixListener;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 256;
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the socket file that is ours to remove; none: it is the service manager's.
+    own: Option<(u64, u64)>,
+}
+
+impl Socket {
+    /// The socket that a service manager passed in, else a new one at `path`.
+    ///
+    /// # Errors
+    /// What was passed in is no listening Unix socket; the directory or the path cannot be used.
+    pub fn open(path: &Path) -> Result<Self, ApiError> {
+        let bad = |e: io::Error| ApiError::new(Kind::LocalFile, format!("the socket passed in by the service manager: {e}"));
+        let mut passed = sd_notify::listen_fds().map_err(bad)?;
+        match passed.next() {
+            Some(fd) => Self::inherit(fd).map_err(bad),
+            None => Self::bind(path),
+        }
+    }
+
+    fn inherit(fd: RawFd) -> io::Result<Self> {
+        // SAFETY: the service manager opened this descriptor for this process (LISTEN_PID names it), and `open` is the only
+        // place that takes it; it is called once, before any other descriptor could have been given this number.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        if sockopt::socket_domain(&fd)? != AddressFamily::UNIX
+            || sockopt::socket_type(&fd)? != SocketType::STREAM
+            || !sockopt::socket_acceptconn(&fd)?
+        {
+            return Err(io::Error::other("it is no listening Unix stream socket"));
+        }
+        let listener = StdListener::from(fd);
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { listener: UnixListener::from_std(listener)?, path, own: None })
+    }
+
+    fn bind(path: &Path) -> Result<Self, ApiError> {
+        let local = |e: io::Error| {
+            ApiError::new(Kind::LocalFile, format!("cannot listen at {}: {e}", path.display()))
+                .hint("check XDG_RUNTIME_DIR, or remove what is in the way")
+        };
+        let dir = path.parent().ok_or_else(|| local(io::Error::other("it has no directory")))?;
+        check_runtime_dir(dir, true).map_err(local)?;
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(local)?,
+            Ok(_) => return Err(local(io::Error::other("something that is no socket is in the way"))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(local(e)),
+        }
+        // The process's umask (077) and the directory's mode keep others out from the first moment. The umask is not changed
+        // for a better mode: it belongs to all threads, and these make files meanwhile.
+        let listener = Self::listen(path).map_err(local)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(local)?;
+        let meta = fs::symlink_metadata(path).map_err(local)?;
+        Ok(Self { listener, path: path.to_owned(), own: Some((meta.dev(), meta.ino())) })
+    }
+
+    fn listen(path: &Path) -> io::Result<UnixListener> {
+        let socket = tokio::net::UnixSocket::new_stream()?;
+        socket.bind(path)?;
+        socket.listen(BACKLOG)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The listener.
+    #[must_use]
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Whether clients still find this socket at its path: a logout removes the whole runtime directory, and a tidy user
+    /// may remove the file.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        match (fs::symlink_metadata(&self.path), self.own) {
+            (Ok(meta), Some(own)) => (meta.dev(), meta.ino()) == own,
+            (Ok(meta), None) => meta.file_type().is_socket(),
+            (Err(_), _) => false,
+        }
+    }
+
+    /// Listens at the same path anew.
+    ///
+    /// # Errors
+    /// See [`Self::open`]; the old socket stays as it is then.
+    pub fn rebind(&mut self) -> Result<(), ApiError> {
+        *self = Self::bind(&self.path)?;
+        Ok(())
+    }
+
+    /// Removes the socket file, if it is ours and still the one that was made.
+    pub fn remove(&self) {
+        if self.own.is_some() && self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("actd/x.sock");
+        (dir, path)
+    }
+
+    #[tokio::test]
+    async fn only_the_user_may_connect() {
+        let (_dir, path) = path();
+        let socket = Socket::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        socket.remove();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_leftover_is_replaced_and_a_file_is_not() {
+        let (_dir, path) = path();
+        drop(Socket::bind(&path).unwrap());
+        assert!(path.exists(), "a dead daemon leaves its socket file");
+        let socket = Socket::bind(&path).unwrap();
+        assert!(socket.is_in_place());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(Socket::bind(&path).unwrap_err().message.contains("in the way"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn it_comes_back_when_its_directory_vanishes() {
+        let (_dir, path) = path();
+        let mut socket = Socket::bind(&path).unwrap();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert!(!socket.is_in_place());
+        socket.rebind().unwrap();
+        assert!(socket.is_in_place() && path.exists());
+    }
+}

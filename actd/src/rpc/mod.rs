@@ -1,0 +1,331 @@
+//! The control API on the socket: HTTP POST and WebSocket at `/rpc`, one JSON value per line, and `Content-Length` framing,
+//! chosen by a connection's first bytes, all over one list of methods. Handlers ask the engine; none of them changes a job
+//! by itself.
+
+mod answer;
+mod credential;
+mod daemon;
+mod dispatch;
+mod events;
+mod framing;
+mod look;
+mod manage;
+mod metrics;
+mod peer;
+mod register;
+mod stat;
+mod submit;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use act_proto::MAX_MESSAGE;
+use act_proto::error::{ApiError, Kind};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use jsonrpsee::RpcModule;
+use jsonrpsee::core::RegisterMethodError;
+use jsonrpsee::core::server::Methods;
+use jsonrpsee::server::{
+    BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder, stop_channel,
+};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tower::layer::util::Identity;
+
+use crate::auth::actor::AuthHandle;
+use crate::config::Config;
+use crate::daemon::listen::Socket;
+use crate::engine::handle::EngineHandle;
+use crate::job::Time;
+use crate::work::Hands;
+use peer::{Language, Peer};
+
+/// Connections at a time.
+const MAX_CONNECTIONS: usize = 256;
+/// Subscriptions per connection.
+const MAX_SUBSCRIPTIONS: u32 = 32;
+/// Calls in a batch.
+const MAX_BATCH: usize = 1_000;
+/// How long a client may take to send a request's body.
+const BODY: Duration = Duration::from_secs(60);
+/// How often it is looked whether the socket is still at its path.
+const IN_PLACE: Duration = Duration::from_secs(5);
+
+/// What a call may ask the daemon itself to do.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// Begins the daemon's end.
+    pub stop: CancellationToken,
+    /// Reads the config file again; answers when it is in force.
+    pub reload: tokio::sync::mpsc::Sender<tokio::sync::oneshot::Sender<Result<(), ApiError>>>,
+}
+
+/// Everything that the methods work with.
+pub struct Api {
+    /// The engine.
+    pub engine: EngineHandle,
+    /// For what is read from the server, a computing element or results for one call.
+    pub hands: Hands,
+    /// The credential.
+    pub auth: AuthHandle,
+    /// The configuration in force.
+    pub config: Shared,
+    /// The daemon itself.
+    pub control: Control,
+    /// A random name of this state directory.
+    pub instance_id: String,
+    /// When the daemon started.
+    pub started: Time,
+    /// Calls that change something, until they are done.
+    pub tasks: TaskTracker,
+    /// Ends subscriptions and calls that wait.
+    pub closing: CancellationToken,
+    /// Connections, and when the last one ended.
+    pub clients: Clients,
+    /// Columns that were read from the server lately.
+    pub columns: stat::Cache,
+    /// Calls since the start.
+    pub calls: AtomicU64,
+}
+
+/// The configuration in force, for readers.
+#[derive(Debug, Clone)]
+pub struct Shared(Arc<RwLock<Arc<Config>>>);
+
+impl Shared {
+    /// With this one to begin with.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// The one in force.
+    #[must_use]
+    pub fn get(&self) -> Arc<Config> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another one in force.
+    pub fn set(&self, config: Config) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+}
+
+/// How many clients there are.
+#[derive(Debug, Clone)]
+pub struct Clients(watch::Sender<usize>);
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Clients {
+    /// Their number as it changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<usize> {
+        self.0.subscribe()
+    }
+
+    fn come(&self) -> Guest {
+        self.0.send_modify(|n| *n += 1);
+        Guest(self.0.clone())
+    }
+}
+
+/// Counts one client for as long as it lives.
+struct Guest(watch::Sender<usize>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n = n.saturating_sub(1));
+    }
+}
+
+fn methods(api: &Arc<Api>) -> Result<Methods, RegisterMethodError> {
+    let mut module = RpcModule::from_arc(api.clone());
+    daemon::register(&mut module)?;
+    credential::register(&mut module)?;
+    submit::register(&mut module)?;
+    look::register(&mut module)?;
+    stat::register(&mut module)?;
+    manage::register(&mut module)?;
+    events::register(&mut module)?;
+    Ok(module.into())
+}
+
+/// Serves clients until `stop`, then lets each have its last word.
+///
+/// # Errors
+/// Two methods have one name: a mistake of ours.
+pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -> Result<(), ApiError> {
+    let internal = |e: RegisterMethodError| ApiError::new(Kind::Internal, e.to_string());
+    let listen = Listen::new(&api, methods(&api).map_err(internal)?);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    let mut in_place = tokio::time::interval(IN_PLACE);
+    let number = AtomicU32::new(1);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = in_place.tick() => {
+                if !socket.is_in_place() {
+                    match socket.rebind() {
+                        Ok(()) => tracing::info!("the socket had vanished; listening at {} again", socket.path().display()),
+                        Err(e) => tracing::warn!("the socket has vanished: {e}"),
+                    }
+                }
+            }
+            accepted = socket.listener().accept() => match accepted {
+                Ok((stream, _)) => {
+                    let connection = number.fetch_add(1, Ordering::Relaxed);
+                    let peer = match peer::check(&stream, connection) {
+                        Ok(peer) => peer,
+                        Err(e) => {
+                            tracing::warn!("a connection is refused: {e}");
+                            continue;
+                        }
+                    };
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        tracing::warn!("a connection is refused: there are {MAX_CONNECTIONS} already");
+                        continue;
+                    };
+                    let (listen, stop, guest) = (listen.clone(), stop.clone(), api.clients.come());
+                    connections.spawn(async move {
+                        listen.connection(stream, peer, stop).await;
+                        drop((place, guest));
+                    });
+                }
+                Err(e) => {
+                    // Out of descriptors, mostly: it does not help to ask again at once.
+                    tracing::warn!("no connection can be accepted: {e}");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+    socket.remove();
+    listen.stopped.stop().ok();
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Listen {
+    methods: Methods,
+    router: Router,
+    stopped: ServerHandle,
+}
+
+/// What the HTTP routes need.
+#[derive(Clone)]
+struct Http {
+    api: Arc<Api>,
+    methods: Methods,
+    builder: TowerServiceBuilder<Identity, Identity>,
+    stop: StopHandle,
+}
+
+impl Listen {
+    fn new(api: &Arc<Api>, methods: Methods) -> Self {
+        let limits = ServerConfig::builder()
+            .max_request_body_size(MAX_MESSAGE)
+            // A reply's own bound is checked where it is made; here comes its frame.
+            .max_response_body_size(MAX_MESSAGE + 4096)
+            .max_connections(MAX_CONNECTIONS as u32)
+            .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
+            .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH as u32))
+            // Bounds what waits for a slow reader.
+            .set_message_buffer_capacity(64)
+            .enable_ws_ping(PingConfig::new())
+            .build();
+        let (stop, stopped) = stop_channel();
+        let http = Http {
+            api: api.clone(),
+            methods: methods.clone(),
+            builder: Server::builder().set_config(limits).to_service_builder(),
+            stop,
+        };
+        let router = Router::new()
+            .route("/rpc", post(rpc).get(rpc))
+            .route("/healthz", get(healthz))
+            .route("/metrics", get(metrics))
+            .with_state(http);
+        Self { methods, router, stopped }
+    }
+
+    async fn connection(&self, stream: UnixStream, peer: Peer, stop: CancellationToken) {
+        let (language, stream) = match peer::sniff(stream).await {
+            Ok(told) => told,
+            Err(e) => return tracing::debug!(connection = peer.connection, "a client said nothing: {e}"),
+        };
+        tracing::debug!(connection = peer.connection, pid = peer.pid, ?language, "a client");
+        if language != Language::Http {
+            return framing::serve(stream, language, self.methods.clone(), peer, stop).await;
+        }
+        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(BODY);
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => if let Err(e) = ended {
+                tracing::debug!(connection = peer.connection, "a client's connection: {e}");
+            },
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
+            }
+        }
+    }
+}
+
+async fn rpc(State(http): State<Http>, Extension(peer): Extension<Peer>, request: Request) -> Response {
+    let request = if request.method() == axum::http::Method::POST {
+        // Read here and not by the server behind this, which would wait for a stalled body for ever.
+        let (head, body) = request.into_parts();
+        match tokio::time::timeout(BODY, to_bytes(body, MAX_MESSAGE as usize)).await {
+            Ok(Ok(bytes)) => Request::from_parts(head, Body::from(bytes)),
+            Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response(),
+            Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request did not end in time\n").into_response(),
+        }
+    } else {
+        request
+    };
+    http.api.calls.fetch_add(1, Ordering::Relaxed);
+    // One service per connection: subscriptions are told apart by its number.
+    let mut service = http.builder.connection_id(peer.connection).build(http.methods, http.stop);
+    match service.call(request).await {
+        Ok(response) => response.into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
+    }
+}
+
+async fn healthz(State(http): State<Http>) -> Response {
+    if http.api.closing.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    "ok\n".into_response()
+}
+
+async fn metrics(State(http): State<Http>) -> Response {
+    let text = metrics::render(&http.api);
+    ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests;

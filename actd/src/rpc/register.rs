@@ -1,0 +1,86 @@
+//! How a method comes into the one list of methods: its parameters are read whole, its errors become JSON-RPC errors, and
+//! calls that change something run to their end even if their caller hangs up.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use act_proto::error::{ApiError, Kind};
+use act_proto::{MAX_MESSAGE, Method};
+use futures_util::FutureExt;
+use jsonrpsee::RpcModule;
+use jsonrpsee::core::RegisterMethodError;
+use jsonrpsee::types::{ErrorObjectOwned, Params};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Api;
+
+/// The error on the wire.
+#[must_use]
+pub(super) fn object(e: ApiError) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(e.data.kind.code().0, e.message, Some(e.data))
+}
+
+/// Reads the parameter object of a method; nothing is the same as `{}`.
+pub(super) fn params<M: Method>(params: &Params<'_>) -> Result<M::Params, ApiError> {
+    read(M::NAME, params)
+}
+
+/// The same for what is no [`Method`]: the subscription.
+pub(super) fn read<P: serde::de::DeserializeOwned>(method: &str, params: &Params<'_>) -> Result<P, ApiError> {
+    let bad = |why: String| {
+        ApiError::new(Kind::BadParams, format!("parameters of {method}: {why}"))
+            .hint(format!("`rpc.discover` describes the parameters of {method}"))
+    };
+    let text = match params.as_str().map(str::trim) {
+        None | Some("" | "[]") => "{}",
+        Some(text) if text.starts_with('[') => return Err(bad("they go by name, in one object".into())),
+        Some(text) => text,
+    };
+    serde_json::from_str(text).map_err(|e| bad(e.to_string()))
+}
+
+/// Adds a method.
+pub(super) fn register<M, F, Fut>(module: &mut RpcModule<Api>, handler: F) -> Result<(), RegisterMethodError>
+where
+    M: Method,
+    F: Fn(Arc<Api>, M::Params) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<M::Reply, ApiError>> + Send + 'static,
+{
+    module.register_async_method(M::NAME, move |given, api, _| {
+        let handler = handler.clone();
+        async move {
+            let result = match params::<M>(&given) {
+                Ok(params) => run::<M, _>(&api, handler(api.clone(), params)).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = &result {
+                tracing::debug!(method = M::NAME, kind = e.data.kind.word(), "{e}");
+            }
+            result.map_err(object)
+        }
+    })?;
+    Ok(())
+}
+
+async fn run<M: Method, Fut>(api: &Api, work: Fut) -> Result<Box<RawValue>, ApiError>
+where
+    Fut: Future<Output = Result<M::Reply, ApiError>> + Send + 'static,
+{
+    let ended = if M::CHANGES {
+        // The future of a call is dropped with its connection; a task of its own is not.
+        api.tasks.spawn(work).await.map_err(|e| e.to_string())
+    } else {
+        AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "it panicked".to_owned())
+    };
+    let reply = ended.map_err(|why| {
+        tracing::error!(method = M::NAME, "a call failed by a mistake of the daemon's: {why}");
+        ApiError::new(Kind::Internal, format!("{} failed by a mistake of the daemon's", M::NAME))
+            .hint("see `actctl daemon logs`, and report it")
+    })??;
+    let raw = to_raw_value(&reply).map_err(|e| ApiError::new(Kind::Internal, e.to_string()))?;
+    if raw.get().len() > MAX_MESSAGE as usize {
+        return Err(ApiError::new(Kind::TooMany, format!("the reply is larger than {} MiB", MAX_MESSAGE >> 20))
+            .hint("ask for fewer jobs or fewer columns at a time"));
+    }
+    Ok(raw)
+}
