@@ -102,8 +102,13 @@ fn range(text: &str) -> Result<Term, BadSelector> {
 pub struct Jobs<'a> {
     /// All, by key.
     pub by_key: &'a BTreeMap<Key, Arc<Job>>,
-    /// Those of the identity in force, by the server's id.
-    pub by_id: &'a HashMap<ServerId, Key>,
+}
+
+impl Jobs<'_> {
+    /// By the server's id: what a person sees under that number, be it on the server or stored here.
+    fn by_id(self) -> HashMap<ServerId, Key> {
+        self.by_key.values().filter(|j| is_shown(j)).filter_map(|j| Some((j.id()?, j.key))).collect()
+    }
 }
 
 /// What a filter selects.
@@ -188,8 +193,10 @@ impl Parsed {
         }
         let mut found = BTreeSet::new();
         let mut missing = Vec::new();
+        let needs_ids = self.terms.iter().any(|(_, term)| !matches!(term, Term::Key(_) | Term::Last(_) | Term::Batch(_)));
+        let by_id = if needs_ids { jobs.by_id() } else { HashMap::new() };
         for (text, term) in &self.terms {
-            resolve(text, term, jobs, &mut found, &mut missing);
+            resolve(text, term, jobs, &by_id, &mut found, &mut missing);
         }
         let fits = |key: &Key| jobs.by_key.get(key).is_some_and(|j| self.conditions(j));
         Selection { keys: found.into_iter().filter(fits).collect(), missing }
@@ -232,13 +239,20 @@ fn is_word(word: &str, job: &Job) -> bool {
     seen.hash() == Some(word)
 }
 
-fn resolve(text: &str, term: &Term, jobs: Jobs<'_>, found: &mut BTreeSet<Key>, missing: &mut Vec<String>) {
+fn resolve(
+    text: &str,
+    term: &Term,
+    jobs: Jobs<'_>,
+    by_id: &HashMap<ServerId, Key>,
+    found: &mut BTreeSet<Key>,
+    missing: &mut Vec<String>,
+) {
     let all = || jobs.by_key.values();
     let before = found.len();
     let mut hit = false;
     match term {
         Term::Id(id) => {
-            if let Some(key) = jobs.by_id.get(id) {
+            if let Some(key) = by_id.get(id) {
                 hit = true;
                 found.insert(*key);
             }
@@ -246,7 +260,7 @@ fn resolve(text: &str, term: &Term, jobs: Jobs<'_>, found: &mut BTreeSet<Key>, m
         Term::Range(from, to, step) => {
             // Ranges may be huge, the jobs are not.
             let inside = |id: u64| (*from..=*to).contains(&id) && (id - from) % step == 0;
-            for (_, key) in jobs.by_id.iter().filter(|(id, _)| inside(**id)) {
+            for (_, key) in by_id.iter().filter(|(id, _)| inside(**id)) {
                 hit = true;
                 found.insert(*key);
             }
@@ -271,7 +285,7 @@ fn resolve(text: &str, term: &Term, jobs: Jobs<'_>, found: &mut BTreeSet<Key>, m
                 found.extend(named);
             } else {
                 let parts = text.split(',').map(str::trim);
-                parts.zip(list).for_each(|(text, term)| resolve(text, term, jobs, found, missing));
+                parts.zip(list).for_each(|(text, term)| resolve(text, term, jobs, by_id, found, missing));
             }
             return;
         }
@@ -292,7 +306,7 @@ fn resolve(text: &str, term: &Term, jobs: Jobs<'_>, found: &mut BTreeSet<Key>, m
 #[must_use]
 pub fn is_shown(job: &Job) -> bool {
     match &job.phase {
-        Phase::Closed { .. } | Phase::Undoing { .. } => false,
+        Phase::Closed { .. } => false,
         Phase::Cleaning { then, .. } => *then == AfterClean::Store,
         _ => true,
     }

@@ -37,16 +37,15 @@ fn job(key: u64, id: Option<u64>, name: &str, arcstate: Option<&str>) -> Job {
     }
 }
 
-struct World(BTreeMap<Key, Arc<Job>>, HashMap<ServerId, Key>);
+struct World(BTreeMap<Key, Arc<Job>>);
 
 fn world(jobs: Vec<Job>) -> World {
-    let by_id = jobs.iter().filter_map(|j| Some((j.id()?, j.key))).collect();
-    World(jobs.into_iter().map(|j| (j.key, Arc::new(j))).collect(), by_id)
+    World(jobs.into_iter().map(|j| (j.key, Arc::new(j))).collect())
 }
 
 impl World {
     fn select(&self, filter: &Filter) -> Result<Selection, BadSelector> {
-        Ok(Parsed::new(filter)?.select(Jobs { by_key: &self.0, by_id: &self.1 }))
+        Ok(Parsed::new(filter)?.select(Jobs { by_key: &self.0 }))
     }
 
     fn keys(&self, select: &[&str]) -> Vec<u64> {
@@ -81,6 +80,13 @@ fn every_form_of_term() {
     assert_eq!(w.keys(&["a,b"]), [3]);
     assert_eq!(w.keys(&["101, 102,j4"]), [1, 2, 4]);
     assert_eq!(w.keys(&[]), [1, 2, 3, 4]);
+}
+
+#[test]
+fn an_id_also_names_a_job_that_is_stored_here() {
+    let mut stored = job(1, Some(7), "x", Some("done"));
+    stored.phase = Phase::Stored { id: 7, dir: None, at: Time(0) };
+    assert_eq!(world(vec![stored]).keys(&["7"]), [1]);
 }
 
 #[test]

@@ -1,0 +1,286 @@
+//! Calls that only look: `jobs.list changes history log cat files`, `operations.get`, `transfers.list`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use act_proto::error::{ApiError, Kind};
+use act_proto::jobs::{
+    CatParams, CatReply, ChangesParams, FileList, HistoryParams, JobList, JobLog, ListParams, LogEntry, Operation,
+    OperationParams, Transfer, TransferList,
+};
+use act_proto::method::{
+    JobsCat, JobsChanges, JobsFiles, JobsHistory, JobsList, JobsLog, OperationsGet, TransfersList,
+};
+use act_proto::{MAX_PAGE, jobs as api};
+use base64::Engine as _;
+use jsonrpsee::RpcModule;
+use jsonrpsee::core::RegisterMethodError;
+
+use super::Api;
+use super::answer::{self, View};
+use super::register::register as add;
+use crate::engine::board::TransferKind;
+use crate::job::select::{self, BadSelector, Parsed};
+use crate::job::{Job, Key};
+
+/// Longest that a call waits for something to happen.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Largest piece of a file in one reply.
+const MAX_PIECE: u64 = 1 << 20;
+const DEFAULT_HISTORY: usize = 1_000;
+
+pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
+    add::<JobsList, _, _>(module, |api, p| async move { list(&api, &p) })?;
+    add::<JobsChanges, _, _>(module, |api, p| async move { changes(&api, p).await })?;
+    add::<JobsHistory, _, _>(module, |api, p| async move { history(&api, &p) })?;
+    add::<JobsLog, _, _>(module, |api, p| async move { log(&api, &p.job) })?;
+    add::<JobsCat, _, _>(module, |api, p| async move { cat(&api, p).await })?;
+    add::<JobsFiles, _, _>(module, |api, p| async move { files(&api, &p.job).await })?;
+    add::<OperationsGet, _, _>(module, |api, p| async move { operation(&api, p).await })?;
+    add::<TransfersList, _, _>(module, |api, _| async move { Ok(transfers(&api)) })?;
+    Ok(())
+}
+
+pub(super) fn bad_selector(e: BadSelector) -> ApiError {
+    ApiError::new(Kind::BadSelector, e.0)
+        .hint("ids (28517), ranges (28517-28520, 1-9:2), keys (j12), last:5, @batch, ARC job URLs or names")
+}
+
+fn page(limit: Option<usize>, default: usize) -> usize {
+    limit.unwrap_or(default).min(MAX_PAGE)
+}
+
+fn key(text: &str) -> Result<Key, ApiError> {
+    text.parse().map_err(|()| ApiError::new(Kind::BadParams, format!("`{text}` is no job key, such as j12")))
+}
+
+/// Jobs on the wire, with what only the store knows of them.
+fn wire(api: &Api, jobs: &[Arc<Job>], view: &View) -> Vec<api::Job> {
+    let progress: BTreeMap<Key, api::Progress> = {
+        let board = api.engine.board.read();
+        jobs.iter().filter_map(|j| Some((j.key, board.progress.get(&j.key)?.1))).collect()
+    };
+    let source = |job: &Job| if job.is_ours() { api.engine.spec(job.key).and_then(|s| s.source) } else { None };
+    jobs.iter().map(|j| answer::job(j, view, source(j), progress.get(&j.key).copied())).collect()
+}
+
+fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
+    let limit = page(p.limit, MAX_PAGE);
+    let after = p.after.as_deref().map(key).transpose()?;
+    let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
+    let (mut jobs, view, rev, as_of, mut missing) = {
+        let board = api.engine.board.read();
+        let selection = parsed.select(select::Jobs { by_key: &board.by_key });
+        let newer = |j: &Arc<Job>| p.since_rev.is_none_or(|rev| rev > board.rev || j.rev > rev);
+        let jobs: Vec<Arc<Job>> =
+            selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| newer(j)).cloned().collect();
+        (jobs, View::of(&board), board.rev, board.as_of, selection.missing)
+    };
+    if p.closed {
+        let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
+        jobs.extend(api.engine.history(MAX_PAGE, &mut keep).into_iter().map(Arc::new));
+        jobs.sort_by_key(|j| j.key);
+        // The history answers too: what it has is not missing.
+        missing.retain(|text| {
+            let one = act_proto::jobs::Filter { select: vec![text.clone()], ..Default::default() };
+            Parsed::new(&one).is_ok_and(|term| !jobs.iter().any(|j| term.names(j)))
+        });
+    } else {
+        jobs.retain(|j| select::is_shown(j));
+    }
+    jobs.retain(|j| after.is_none_or(|key| j.key > key));
+    let more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = if more { jobs.last().map(|j| j.key.to_string()) } else { None };
+    let items = wire(api, &jobs, &view);
+    Ok(reply(items, rev, as_of, next, missing))
+}
+
+fn reply(
+    items: Vec<api::Job>,
+    rev: u64,
+    as_of: Option<crate::job::Time>,
+    next: Option<String>,
+    missing: Vec<String>,
+) -> JobList {
+    JobList { schema: "act.jobs/1".to_owned(), as_of: as_of.map(|t| t.rfc3339()), rev, items, next, missing }
+}
+
+/// In which revision jobs were first seen to be closed: closed jobs leave the board, and with it their revision.
+#[derive(Debug, Default)]
+pub struct ClosedRevs(Mutex<BTreeMap<Key, u64>>);
+
+/// So many are remembered.
+const CLOSED: usize = 100_000;
+
+impl ClosedRevs {
+    fn of(&self, key: Key, now: u64) -> u64 {
+        let mut revs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rev = *revs.entry(key).or_insert(now);
+        if revs.len() > CLOSED {
+            revs.pop_first();
+        }
+        rev
+    }
+}
+
+async fn changes(api: &Api, p: ChangesParams) -> Result<JobList, ApiError> {
+    if p.keys.len() > MAX_PAGE {
+        return Err(ApiError::new(Kind::TooMany, format!("at most {MAX_PAGE} keys at a time")));
+    }
+    let keys: Vec<Key> = p.keys.iter().map(|k| key(k)).collect::<Result<_, _>>()?;
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(p.timeout_ms).min(MAX_WAIT);
+    loop {
+        let (list, rev) = changed(api, &keys, p.since_rev);
+        if !list.items.is_empty() || tokio::time::Instant::now() >= deadline {
+            return Ok(list);
+        }
+        tokio::select! {
+            () = api.engine.board.changed_after(rev) => {}
+            () = tokio::time::sleep_until(deadline) => {}
+            () = api.closing.cancelled() => return Err(ApiError::new(Kind::Stopping, "the daemon is stopping")),
+        }
+    }
+}
+
+fn changed(api: &Api, keys: &[Key], since: u64) -> (JobList, u64) {
+    let (mut jobs, view, rev, as_of, gone) = {
+        let board = api.engine.board.read();
+        // A revision from before a restart: everything may have changed.
+        let since = if since > board.rev { 0 } else { since };
+        let newer = |j: &&Arc<Job>| j.rev > since || since == 0;
+        let (jobs, gone): (Vec<Arc<Job>>, Vec<Key>) = if keys.is_empty() {
+            (board.by_key.values().filter(newer).take(MAX_PAGE).cloned().collect(), Vec::new())
+        } else {
+            let jobs = keys.iter().filter_map(|k| board.by_key.get(k)).filter(newer).cloned().collect();
+            (jobs, keys.iter().filter(|k| !board.by_key.contains_key(k)).copied().collect())
+        };
+        (jobs, View::of(&board), board.rev, board.as_of, (gone, since))
+    };
+    let (gone, since) = gone;
+    for key in gone {
+        let seen = api.closed.of(key, rev);
+        if (seen > since || since == 0)
+            && let Some(job) = api.engine.job(key)
+        {
+            let mut job = Job::clone(&job);
+            job.rev = seen;
+            jobs.push(Arc::new(job));
+        }
+    }
+    jobs.sort_by_key(|j| j.key);
+    (reply(wire(api, &jobs, &view), rev, as_of, None, Vec::new()), rev)
+}
+
+fn history(api: &Api, p: &HistoryParams) -> Result<JobList, ApiError> {
+    let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
+    let limit = page(p.limit, DEFAULT_HISTORY);
+    let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
+    let jobs: Vec<Arc<Job>> = api.engine.history(limit, &mut keep).into_iter().map(Arc::new).collect();
+    let (view, rev, as_of) = {
+        let board = api.engine.board.read();
+        (View::of(&board), board.rev, board.as_of)
+    };
+    let items = wire(api, &jobs, &view);
+    Ok(reply(items, rev, as_of, None, Vec::new()))
+}
+
+/// The one job that a selector names; closed ones by their key or id too.
+pub(super) fn one(api: &Api, selector: &str) -> Result<Arc<Job>, ApiError> {
+    let filter = api::Filter { select: vec![selector.to_owned()], ..api::Filter::default() };
+    let parsed = Parsed::new(&filter).map_err(bad_selector)?;
+    let live: Vec<Arc<Job>> = {
+        let board = api.engine.board.read();
+        let keys = parsed.select(select::Jobs { by_key: &board.by_key }).keys;
+        keys.iter().filter_map(|k| board.by_key.get(k)).cloned().collect()
+    };
+    let found = if live.is_empty() {
+        let mut keep = |job: &Job| parsed.names(job);
+        api.engine.history(2, &mut keep).into_iter().map(Arc::new).collect()
+    } else {
+        live
+    };
+    match found.as_slice() {
+        [job] => Ok(job.clone()),
+        [] => Err(ApiError::new(Kind::NoSuchJob, format!("no job is named by `{selector}`"))
+            .hint("`actctl stat` and `actctl history` list the jobs")),
+        many => Err(ApiError::new(Kind::NotOneJob, format!("`{selector}` names {} jobs, not one", many.len()))
+            .hint("name it by its id or its key (j12)")),
+    }
+}
+
+fn log(api: &Api, selector: &str) -> Result<JobLog, ApiError> {
+    let job = one(api, selector)?;
+    let view = View::of(&api.engine.board.read());
+    let entries = api.engine.log(job.key).into_iter().map(|e| {
+        let phase = |s: &Option<act_proto::events::JobState>| s.as_ref().map(|s| s.phase);
+        let arcstate = |s: &Option<act_proto::events::JobState>| s.as_ref().and_then(|s| s.arcstate.clone());
+        let what = if phase(&e.before) != phase(&e.after) {
+            "phase"
+        } else if arcstate(&e.before) != arcstate(&e.after) {
+            "arcstate"
+        } else {
+            "note"
+        };
+        LogEntry { at: e.at, seq: e.seq, what: what.to_owned(), text: e.text }
+    });
+    let entries = entries.collect();
+    let job = wire(api, &[job], &view).pop().ok_or_else(|| ApiError::new(Kind::Internal, "no job to show"))?;
+    Ok(JobLog { job, entries })
+}
+
+async fn cat(api: &Api, p: CatParams) -> Result<CatReply, ApiError> {
+    let job = one(api, &p.job)?;
+    let length = p.length.unwrap_or(MAX_PIECE).min(MAX_PIECE);
+    let ended = !matches!(job.phase, crate::job::Phase::Active { .. }) || job.arcstate().is_final();
+    let piece = api.hands.cat(&job, &p.file, p.offset, length).await?;
+    Ok(match piece {
+        Some(piece) => CatReply {
+            next: p.offset + piece.bytes.len() as u64,
+            data: Some(base64::engine::general_purpose::STANDARD.encode(&piece.bytes)),
+            eof: piece.eof,
+            ended,
+        },
+        None => CatReply { data: None, next: p.offset, eof: true, ended },
+    })
+}
+
+async fn files(api: &Api, selector: &str) -> Result<FileList, ApiError> {
+    let job = one(api, selector)?;
+    api.hands.files(&job).await
+}
+
+/// The number in an operation's name.
+pub(super) fn operation_number(name: &str) -> Result<u64, ApiError> {
+    name.strip_prefix('o')
+        .and_then(|n| n.parse().ok())
+        .ok_or_else(|| ApiError::new(Kind::NoSuchOperation, format!("`{name}` is no operation, such as o12")))
+}
+
+async fn operation(api: &Api, p: OperationParams) -> Result<Operation, ApiError> {
+    let number = operation_number(&p.operation)?;
+    let timeout = Duration::from_millis(p.timeout_ms).min(MAX_WAIT);
+    tokio::select! {
+        operation = api.engine.operation(number, p.seen, timeout) => operation,
+        () = api.closing.cancelled() => Err(ApiError::new(Kind::Stopping, "the daemon is stopping")),
+    }
+}
+
+fn transfers(api: &Api) -> TransferList {
+    let board = api.engine.board.read();
+    let mut items: Vec<(Key, Transfer)> = board
+        .progress
+        .iter()
+        .map(|(key, (kind, progress))| {
+            let kind = match kind {
+                TransferKind::Upload => "upload",
+                TransferKind::Download => "download",
+                TransferKind::Deliver => "deliver",
+            };
+            (*key, Transfer { key: key.to_string(), kind: kind.to_owned(), progress: *progress })
+        })
+        .collect();
+    items.sort_by_key(|(key, _)| *key);
+    TransferList { items: items.into_iter().map(|(_, t)| t).collect() }
+}
