@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::engine::Credential;
 use crate::engine::board::Board;
 use crate::job::{Phase, ProxyId, Time};
-use crate::remote::act::{ActClient, ActOptions};
+use crate::remote::act::ActClient;
 use crate::remote::{ErrorClass, RemoteError};
 
 /// How often the files are looked at.
@@ -94,9 +94,14 @@ fn stamp(path: &Path) -> Stamp {
     std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
 }
 
+/// Gives token and proxy to those who work with them, before anybody else learns of them.
+pub type Equip = Box<dyn Fn(&AuthState) + Send + Sync>;
+
 /// The actor before it runs.
 pub struct Actor {
     config: Config,
+    client: ActClient,
+    equip: Equip,
     journal: Journal,
     token: Result<Option<Token>, TokenError>,
     token_stamp: Stamp,
@@ -119,9 +124,10 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Reads token and proxy. `owner`: whose jobs there are. Blocks for a moment.
+    /// Reads token and proxy. `owner`: whose jobs there are. `client`: of the aCT server, for delegations. Blocks for a
+    /// moment.
     #[must_use]
-    pub fn new(config: Config, owner: Option<ProxyId>) -> Self {
+    pub fn new(config: Config, owner: Option<ProxyId>, client: &ActClient, equip: Equip) -> Self {
         let journal = Journal::read(&config.state);
         let mut actor = Self {
             token: Ok(None),
@@ -139,6 +145,8 @@ impl Actor {
             state: watch::Sender::default(),
             status: watch::Sender::new(empty_status()),
             credential: watch::Sender::default(),
+            client: client.with_token(None),
+            equip,
             journal,
             config,
         };
@@ -390,7 +398,7 @@ impl Actor {
 
     /// Delegates and takes the new token.
     async fn delegate(&mut self, proxy: &Arc<Proxy>, switch: bool) -> Result<(), ApiError> {
-        let client = self.client()?;
+        let client = self.client.clone();
         self.journal.open = true;
         self.write_journal()?;
         let token = match delegate(&client, proxy).await {
@@ -440,14 +448,6 @@ impl Actor {
         }
     }
 
-    fn client(&self) -> Result<ActClient, ApiError> {
-        let tls = trust(&self.config)
-            .connector(None)
-            .map_err(|e| ApiError::new(Kind::LocalFile, format!("TLS cannot be set up: {e}")))?;
-        let options = ActOptions { allow_http: self.config.allow_http, ..ActOptions::default() };
-        ActClient::new(self.config.server.clone(), None, tls, options).map_err(|e| remote_error(&e))
-    }
-
     fn write_journal(&self) -> Result<(), ApiError> {
         tokio::task::block_in_place(|| self.journal.write(&self.config.state))
             .map_err(|e| ApiError::new(Kind::LocalFile, format!("the state directory cannot be written: {e}")))
@@ -485,15 +485,16 @@ impl Actor {
             problem,
             generation: self.generation,
         };
-        self.state.send_if_modified(|old| {
-            let same = old.generation == state.generation
+        let same = {
+            let old = self.state.borrow();
+            old.generation == state.generation
                 && old.problem.as_ref().map(|p| &p.message) == state.problem.as_ref().map(|p| &p.message)
-                && old.proxy.is_some() == state.proxy.is_some();
-            if !same {
-                *old = state;
-            }
-            !same
-        });
+                && old.proxy.is_some() == state.proxy.is_some()
+        };
+        if !same {
+            (self.equip)(&state);
+            self.state.send_replace(state);
+        }
         self.status.send_replace(status);
         // After the hands: the engine begins work at once.
         self.credential.send_if_modified(|old| {

@@ -3,11 +3,14 @@
 //!
 //! * [`proxy`]: the proxy file: find, load, check. [`voms`]: its attribute certificate. [`sign`]: delegating it further.
 //! * [`delegate`]: handing a proxy to the aCT server. [`token`]: what comes back. [`identity`]: whom it makes us there.
+//! * [`actor`]: the one task that owns the credential, and tells everybody how it is.
 //! * [`tls`]: CA directory, system roots, client certificate.
 
+pub mod actor;
 pub mod delegate;
 mod der;
 pub mod identity;
+mod journal;
 pub mod proxy;
 pub mod sign;
 #[cfg(test)]

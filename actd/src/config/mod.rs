@@ -19,6 +19,8 @@ pub use file::Download;
 pub(crate) use file::nearest;
 use values::{show_duration, show_size};
 
+use crate::job::next::Policy;
+
 const DAY: u64 = 86_400;
 
 /// What the command line says, besides what chooses the instance.
@@ -300,6 +302,18 @@ impl Config {
         Ok(())
     }
 
+    /// What the core must know of it.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        Policy {
+            download: self.download == Download::Auto,
+            fetch_failed: self.fetch_failed,
+            keep_ms: ms(self.keep),
+            keep_failed_ms: ms(self.keep_failed),
+        }
+    }
+
     /// Things to tell whoever wrote the file.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -316,21 +330,31 @@ impl Config {
         }
     }
 
-    /// Whether only values differ that can change while the daemon runs.
-    ///
-    /// # Errors
-    /// The keys that need a restart.
-    pub fn can_become(&self, new: &Config) -> Result<(), Vec<&'static str>> {
-        let mut fixed = Vec::new();
-        for (key, same) in [
+    /// Keys whose values differ and cannot change while the daemon runs.
+    #[must_use]
+    pub fn fixed_differences(&self, new: &Config) -> Vec<&'static str> {
+        [
             ("server", self.server == new.server && self.instance.name == new.instance.name),
             ("actd.state", self.state == new.state),
-        ] {
-            if !same {
-                fixed.push(key);
-            }
-        }
-        if fixed.is_empty() { Ok(()) } else { Err(fixed) }
+            ("actd.ca_dir", self.ca_dir == new.ca_dir),
+            ("actd.download", self.download == new.download),
+            ("actd.fetch_failed", self.fetch_failed == new.fetch_failed),
+            ("actd.keep", self.keep == new.keep),
+            ("actd.keep_failed", self.keep_failed == new.keep_failed),
+            ("actd.history", self.history == new.history),
+            ("actd.poll_min", self.poll_min == new.poll_min),
+            ("actd.poll_max", self.poll_max == new.poll_max),
+            ("actd.requests", self.requests == new.requests),
+            ("actd.transfers", self.transfers == new.transfers),
+            ("actd.rate_limit", self.rate_limit == new.rate_limit),
+            ("actd.min_free_disk", self.min_free_disk == new.min_free_disk),
+            ("actd.allow_http", self.allow_http == new.allow_http),
+            ("actd.log", self.log == new.log),
+        ]
+        .into_iter()
+        .filter(|(_, same)| !same)
+        .map(|(key, _)| key)
+        .collect()
     }
 
     /// The clusters that a `--clusterlist` means: a group of the config, else URLs separated by commas; nothing: the group

@@ -169,6 +169,13 @@ impl EngineHandle {
         self.ask(|reply| Command::CancelOperation { operation, reply }).await?
     }
 
+    /// Whether the engine still takes messages and answers them: for a watchdog.
+    pub async fn is_alive(&self) -> bool {
+        // No operation has this number, so the question changes nothing and the answer is known.
+        let asked = tokio::time::timeout(Duration::from_secs(10), self.cancel_operation(0)).await;
+        matches!(asked, Ok(Err(e)) if e.data.kind == Kind::NoSuchOperation)
+    }
+
     /// Makes sure that the server's list is no older than this, if the server can be asked at all and was not asked too
     /// recently.
     pub async fn refresh(&self, max_age: Duration) {
@@ -192,6 +199,12 @@ impl EngineHandle {
     #[must_use]
     pub fn spec(&self, key: Key) -> Option<Spec> {
         self.store.spec(key)
+    }
+
+    /// The job that was submitted under this name of the caller's.
+    #[must_use]
+    pub fn by_client_ref(&self, client_ref: &str) -> Option<Key> {
+        self.store.by_client_ref(client_ref)
     }
 
     /// Events after `since`, and whether some of them are no longer kept.

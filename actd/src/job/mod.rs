@@ -9,6 +9,7 @@ pub mod apply;
 pub mod fault;
 pub mod next;
 pub mod recover;
+pub mod select;
 pub mod spec;
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,7 @@ fn hello(api: &Api, p: &HelloParams) -> Result<Hello, ApiError> {
 fn status(api: &Arc<Api>) -> Status {
     let config = api.config.get();
     let jobs = api.engine.board.read();
-    let view = View::of(&jobs);
+    let view = View::of(&jobs, &config);
     let mut phases: BTreeMap<String, u64> = BTreeMap::new();
     for job in jobs.by_key.values() {
         *phases.entry(phase_word(job)).or_default() += 1;
@@ -86,7 +86,7 @@ fn status(api: &Arc<Api>) -> Status {
         waiting,
         stuck,
         orphans: jobs.orphans.len() as u64,
-        requests: api.hands.requests(),
+        requests: api.hands.act().requests(),
         last_event: api.engine.last_event(),
     }
 }

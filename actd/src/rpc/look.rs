@@ -1,4 +1,4 @@
-//! Calls that only look: `jobs.list changes history log cat files`, `operations.get`, `transfers.list`.
+//! Calls that only look: `jobs.list changes history log`, `operations.get`, `transfers.list`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use act_proto::error::{ApiError, Kind};
 use act_proto::jobs::{
-    CatParams, CatReply, ChangesParams, FileList, HistoryParams, JobList, JobLog, ListParams, LogEntry, Operation,
-    OperationParams, Transfer, TransferList,
+    ChangesParams, HistoryParams, JobList, JobLog, ListParams, LogEntry, Operation, OperationParams, Transfer,
+    TransferList,
 };
-use act_proto::method::{
-    JobsCat, JobsChanges, JobsFiles, JobsHistory, JobsList, JobsLog, OperationsGet, TransfersList,
-};
+use act_proto::method::{JobsChanges, JobsHistory, JobsList, JobsLog, OperationsGet, TransfersList};
 use act_proto::{MAX_PAGE, jobs as api};
-use base64::Engine as _;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 
@@ -25,9 +22,7 @@ use crate::job::select::{self, BadSelector, Parsed};
 use crate::job::{Job, Key};
 
 /// Longest that a call waits for something to happen.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
-/// Largest piece of a file in one reply.
-const MAX_PIECE: u64 = 1 << 20;
+const MAX_WAIT: Duration = Duration::from_secs(60);
 const DEFAULT_HISTORY: usize = 1_000;
 
 pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
@@ -35,8 +30,6 @@ pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethod
     add::<JobsChanges, _, _>(module, |api, p| async move { changes(&api, p).await })?;
     add::<JobsHistory, _, _>(module, |api, p| async move { history(&api, &p) })?;
     add::<JobsLog, _, _>(module, |api, p| async move { log(&api, &p.job) })?;
-    add::<JobsCat, _, _>(module, |api, p| async move { cat(&api, p).await })?;
-    add::<JobsFiles, _, _>(module, |api, p| async move { files(&api, &p.job).await })?;
     add::<OperationsGet, _, _>(module, |api, p| async move { operation(&api, p).await })?;
     add::<TransfersList, _, _>(module, |api, _| async move { Ok(transfers(&api)) })?;
     Ok(())
@@ -67,6 +60,7 @@ fn wire(api: &Api, jobs: &[Arc<Job>], view: &View) -> Vec<api::Job> {
 
 fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
     let limit = page(p.limit, MAX_PAGE);
+    let config = api.config.get();
     let after = p.after.as_deref().map(key).transpose()?;
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
     let (mut jobs, view, rev, as_of, mut missing) = {
@@ -75,7 +69,7 @@ fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
         let newer = |j: &Arc<Job>| p.since_rev.is_none_or(|rev| rev > board.rev || j.rev > rev);
         let jobs: Vec<Arc<Job>> =
             selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| newer(j)).cloned().collect();
-        (jobs, View::of(&board), board.rev, board.as_of, selection.missing)
+        (jobs, View::of(&board, &config), board.rev, board.as_of, selection.missing)
     };
     if p.closed {
         let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
@@ -145,6 +139,7 @@ async fn changes(api: &Api, p: ChangesParams) -> Result<JobList, ApiError> {
 }
 
 fn changed(api: &Api, keys: &[Key], since: u64) -> (JobList, u64) {
+    let config = api.config.get();
     let (mut jobs, view, rev, as_of, gone) = {
         let board = api.engine.board.read();
         // A revision from before a restart: everything may have changed.
@@ -156,7 +151,7 @@ fn changed(api: &Api, keys: &[Key], since: u64) -> (JobList, u64) {
             let jobs = keys.iter().filter_map(|k| board.by_key.get(k)).filter(newer).cloned().collect();
             (jobs, keys.iter().filter(|k| !board.by_key.contains_key(k)).copied().collect())
         };
-        (jobs, View::of(&board), board.rev, board.as_of, (gone, since))
+        (jobs, View::of(&board, &config), board.rev, board.as_of, (gone, since))
     };
     let (gone, since) = gone;
     for key in gone {
@@ -176,11 +171,12 @@ fn changed(api: &Api, keys: &[Key], since: u64) -> (JobList, u64) {
 fn history(api: &Api, p: &HistoryParams) -> Result<JobList, ApiError> {
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
     let limit = page(p.limit, DEFAULT_HISTORY);
+    let config = api.config.get();
     let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
     let jobs: Vec<Arc<Job>> = api.engine.history(limit, &mut keep).into_iter().map(Arc::new).collect();
     let (view, rev, as_of) = {
         let board = api.engine.board.read();
-        (View::of(&board), board.rev, board.as_of)
+        (View::of(&board, &config), board.rev, board.as_of)
     };
     let items = wire(api, &jobs, &view);
     Ok(reply(items, rev, as_of, None, Vec::new()))
@@ -212,7 +208,7 @@ pub(super) fn one(api: &Api, selector: &str) -> Result<Arc<Job>, ApiError> {
 
 fn log(api: &Api, selector: &str) -> Result<JobLog, ApiError> {
     let job = one(api, selector)?;
-    let view = View::of(&api.engine.board.read());
+    let view = View::of(&api.engine.board.read(), &api.config.get());
     let entries = api.engine.log(job.key).into_iter().map(|e| {
         let phase = |s: &Option<act_proto::events::JobState>| s.as_ref().map(|s| s.phase);
         let arcstate = |s: &Option<act_proto::events::JobState>| s.as_ref().and_then(|s| s.arcstate.clone());
@@ -228,27 +224,6 @@ fn log(api: &Api, selector: &str) -> Result<JobLog, ApiError> {
     let entries = entries.collect();
     let job = wire(api, &[job], &view).pop().ok_or_else(|| ApiError::new(Kind::Internal, "no job to show"))?;
     Ok(JobLog { job, entries })
-}
-
-async fn cat(api: &Api, p: CatParams) -> Result<CatReply, ApiError> {
-    let job = one(api, &p.job)?;
-    let length = p.length.unwrap_or(MAX_PIECE).min(MAX_PIECE);
-    let ended = !matches!(job.phase, crate::job::Phase::Active { .. }) || job.arcstate().is_final();
-    let piece = api.hands.cat(&job, &p.file, p.offset, length).await?;
-    Ok(match piece {
-        Some(piece) => CatReply {
-            next: p.offset + piece.bytes.len() as u64,
-            data: Some(base64::engine::general_purpose::STANDARD.encode(&piece.bytes)),
-            eof: piece.eof,
-            ended,
-        },
-        None => CatReply { data: None, next: p.offset, eof: true, ended },
-    })
-}
-
-async fn files(api: &Api, selector: &str) -> Result<FileList, ApiError> {
-    let job = one(api, selector)?;
-    api.hands.files(&job).await
 }
 
 /// The number in an operation's name.

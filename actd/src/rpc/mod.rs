@@ -7,13 +7,14 @@ mod credential;
 mod daemon;
 mod dispatch;
 mod events;
+mod files;
 mod framing;
-mod look;
+pub mod look;
 mod manage;
 mod metrics;
 mod peer;
 mod register;
-mod stat;
+pub mod stat;
 mod submit;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -95,6 +96,8 @@ pub struct Api {
     pub clients: Clients,
     /// Columns that were read from the server lately.
     pub columns: stat::Cache,
+    /// When jobs were closed, in revisions.
+    pub closed: look::ClosedRevs,
     /// Calls since the start.
     pub calls: AtomicU64,
 }
@@ -160,6 +163,7 @@ fn methods(api: &Arc<Api>) -> Result<Methods, RegisterMethodError> {
     credential::register(&mut module)?;
     submit::register(&mut module)?;
     look::register(&mut module)?;
+    files::register(&mut module)?;
     stat::register(&mut module)?;
     manage::register(&mut module)?;
     events::register(&mut module)?;

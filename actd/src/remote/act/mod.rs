@@ -13,7 +13,7 @@ mod results;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -81,6 +81,7 @@ struct Shared {
     clock: Mutex<Option<ServerClock>>,
     /// An answer has shown that the server keeps connections alive.
     keeps_alive: AtomicBool,
+    requests: AtomicU64,
 }
 
 /// Client of one aCT server with one token. Cheap to clone; clones share limit, connections and clock.
@@ -144,6 +145,7 @@ impl ActClient {
             limiter: Limiter::new(options.max_requests),
             clock: Mutex::new(None),
             keeps_alive: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared), token: token.map(Arc::new) })
     }
@@ -166,6 +168,11 @@ impl ActClient {
     /// The server's clock as of its last answer; `None` before the first.
     pub fn clock(&self) -> Option<ServerClock> {
         *self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many requests were sent, with any token.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// The shared limit on requests under way: for diagnostics, and to know whether a transfer of ours may be what slows the server.
@@ -230,6 +237,7 @@ impl ActClient {
         }
 
         let place = self.shared.limiter.acquire(plan.lane).await;
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
         match self.shared.transport.send(call).await {
             Ok(answer) => {
                 self.learn(&answer, plan.sample);

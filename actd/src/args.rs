@@ -1,0 +1,36 @@
+//! The daemon's command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::config::values::duration;
+
+/// Keeps your jobs on an aCT server: submits, watches, downloads and cleans up. Usually started by `actctl` or as a
+/// systemd user service.
+#[derive(Debug, Parser)]
+#[command(name = "actd", version)]
+pub struct Args {
+    /// Config file [default: $XDG_CONFIG_HOME/act-client/config.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+    /// URL of the aCT server, instead of the config's
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Port of the aCT server
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// State directory
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Log to this file instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// End after so long without jobs and clients, such as 30m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub idle_exit: Option<Duration>,
+    /// Report to this file descriptor how the start went
+    #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+    pub ready_fd: Option<i32>,
+}

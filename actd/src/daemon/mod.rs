@@ -1,0 +1,400 @@
+//! The daemon as a whole: what is started in which order, what runs it, and how it ends. No work of its own.
+
+pub mod listen;
+pub mod lock;
+pub mod shutdown;
+
+use std::io::Write as _;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use act_proto::error::{ApiError, Kind};
+use act_proto::start::StartReport;
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::actor::{Actor, AuthHandle, AuthState, trust};
+use crate::config::{Config, Flags};
+use crate::engine::handle::EngineHandle;
+use crate::engine::{self, EngineConfig};
+use crate::job::next::{Next, Policy, next};
+use crate::job::{Job, Phase, ProxyId, Time};
+use crate::remote::Timeouts;
+use crate::remote::act::ActOptions;
+use crate::remote::webdav::WebdavOptions;
+use crate::rpc::{self, Api, Clients, Control, Shared};
+use crate::store::{Loaded, Store, StoreError};
+use crate::work::{Hands, HandsConfig};
+use listen::Socket;
+use lock::Lock;
+use shutdown::{Asked, Signals, notify};
+
+/// How often the lock file says that the daemon lives, and the service manager is told how it does.
+const BEAT: Duration = Duration::from_secs(30);
+/// How long clients and their calls have when the daemon ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long work under way has to come to rest.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Files of one job that are downloaded at a time.
+const FILES_PER_JOB: usize = 4;
+
+/// How the daemon was started.
+#[derive(Debug)]
+pub struct Start {
+    /// The command line.
+    pub flags: Flags,
+    /// The configuration that it gives.
+    pub config: Config,
+    /// Ends by itself after so long without jobs and clients.
+    pub idle_exit: Option<Duration>,
+    /// Who started it waits here for a [`StartReport`].
+    pub ready: Option<Ready>,
+    /// The umask of the user, for results; the daemon's own is stricter.
+    pub umask: u32,
+}
+
+/// The descriptor on which the starter waits.
+#[derive(Debug)]
+pub struct Ready(pub File);
+
+impl Ready {
+    /// Says how the start went, and closes.
+    pub fn report(mut self, report: &StartReport) {
+        if let Ok(mut line) = serde_json::to_string(report) {
+            line.push('\n');
+            // Nobody waiting any more is no error.
+            let _ = self.0.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Runs the daemon to its end.
+///
+/// # Errors
+/// It cannot start, or its job cache can no longer be written.
+pub async fn run(mut start: Start) -> Result<(), ApiError> {
+    let ready = start.ready.take();
+    // Before anything that takes time: a signal during the start must not kill halfway.
+    let signals = Signals::new().map_err(|e| ApiError::new(Kind::Internal, format!("signals: {e}")))?;
+    let daemon = match Daemon::start(start).await {
+        Ok(daemon) => daemon,
+        Err(e) => {
+            if let Some(ready) = ready {
+                ready.report(&StartReport::failed(&e));
+            }
+            return Err(e);
+        }
+    };
+    if let Some(ready) = ready {
+        ready.report(&StartReport::ready());
+    }
+    notify(&[NotifyState::Ready]);
+    daemon.run(signals).await
+}
+
+struct Daemon {
+    flags: Flags,
+    lock: Lock,
+    engine: EngineHandle,
+    auth: AuthHandle,
+    config: Shared,
+    clients: Clients,
+    reloads: mpsc::Receiver<oneshot::Sender<Result<(), ApiError>>>,
+    idle_exit: Option<Duration>,
+    socket: std::path::PathBuf,
+    serving: JoinHandle<Result<(), ApiError>>,
+    /// A client or the service manager asks the daemon to end.
+    stop: CancellationToken,
+    /// Ends what waits on behalf of clients.
+    closing: CancellationToken,
+    /// Ends the credential's actor and the watchdog.
+    last: CancellationToken,
+    calls: TaskTracker,
+}
+
+impl Daemon {
+    async fn start(start: Start) -> Result<Self, ApiError> {
+        let Start { flags, config, idle_exit, umask, .. } = start;
+        for warning in config.warnings() {
+            tracing::warn!("{}: {warning}", config.instance.config.display());
+        }
+        tokio::task::block_in_place(|| lock::prepare_state(&config.state))?;
+        let lock = Lock::take(&config.state)?;
+        let (store, loaded) = tokio::task::block_in_place(|| open(&config))?;
+        let instance_id = store.instance_id().to_owned();
+        tracing::info!(
+            instance = config.instance.name,
+            server = %config.server,
+            state = %config.state.display(),
+            jobs = loaded.jobs.len(),
+            "actd {} starts", env!("CARGO_PKG_VERSION")
+        );
+
+        let hands = hands(&config, &instance_id, umask)?;
+        let owner = owner(&loaded);
+        let (rejected, rejections) = mpsc::channel(16);
+        let actor = tokio::task::block_in_place(|| {
+            let worker = hands.clone();
+            Actor::new(config.clone(), owner, &hands.act(), Box::new(move |state| equip(&worker, state)))
+        });
+        let engine = {
+            let worker = hands.clone();
+            let run: engine::Run = Arc::new(move |work, sink, cancel| Box::pin(worker.run(work, sink, cancel)));
+            engine::start(engine_config(&config), store, loaded, run, actor.credential(), rejected).map_err(store_error)?
+        };
+        let last = CancellationToken::new();
+        let auth = actor.start(engine.board.clone(), rejections, last.clone());
+
+        let paths = config.instance.paths();
+        let socket = Socket::open(&paths.socket)?;
+        let path = socket.path().to_owned();
+        if let Err(e) = lock.beat(&path) {
+            return Err(ApiError::new(Kind::LocalFile, format!("the lock file cannot be written: {e}")));
+        }
+        tracing::info!("listening at {}", path.display());
+        let (stop, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (reload, reloads) = mpsc::channel(4);
+        let (clients, calls) = (Clients::default(), TaskTracker::new());
+        let config = Shared::new(config);
+        let api = Arc::new(Api {
+            engine: engine.clone(),
+            hands,
+            auth: auth.clone(),
+            config: config.clone(),
+            control: Control { stop: stop.clone(), reload },
+            instance_id,
+            started: Time::now(),
+            tasks: calls.clone(),
+            closing: closing.clone(),
+            clients: clients.clone(),
+            columns: rpc::stat::Cache::default(),
+            closed: rpc::look::ClosedRevs::default(),
+            calls: std::sync::atomic::AtomicU64::new(0),
+        });
+        let serving = tokio::spawn(rpc::serve(socket, api, closing.clone()));
+        let pinged = engine.clone();
+        tokio::spawn(shutdown::watchdog(
+            move || {
+                let engine = pinged.clone();
+                async move { engine.is_alive().await }
+            },
+            last.clone(),
+        ));
+        Ok(Self {
+            flags,
+            lock,
+            engine,
+            auth,
+            config,
+            clients,
+            reloads,
+            idle_exit,
+            socket: path,
+            serving,
+            stop,
+            closing,
+            last,
+            calls,
+        })
+    }
+
+    async fn run(mut self, mut signals: Signals) -> Result<(), ApiError> {
+        let mut beats = tokio::time::interval(BEAT);
+        let mut idle_since = tokio::time::Instant::now();
+        let mut clients = self.clients.watch();
+        let failed = loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break None,
+                asked = signals.next() => match asked {
+                    Asked::Stop => break None,
+                    Asked::Reload => {
+                        if let Err(e) = self.reload().await {
+                            tracing::error!("the configuration is not changed: {e}");
+                        }
+                    }
+                },
+                Some(reply) = self.reloads.recv() => {
+                    let result = self.reload().await;
+                    // A caller that hung up needs no answer.
+                    let _ = reply.send(result);
+                }
+                ended = &mut self.serving => {
+                    let e = match ended {
+                        Ok(Ok(())) => ApiError::new(Kind::Internal, "the control API ended"),
+                        Ok(Err(e)) => e,
+                        Err(e) => ApiError::new(Kind::Internal, format!("the control API failed: {e}")),
+                    };
+                    break Some(e);
+                }
+                () = self.engine.ended() => {
+                    break Some(ApiError::new(Kind::StoreFailed, "the engine ended: see the log"));
+                }
+                _ = clients.changed() => idle_since = tokio::time::Instant::now(),
+                _ = beats.tick() => {
+                    self.beat();
+                    if *clients.borrow() > 0 || self.has_work() {
+                        idle_since = tokio::time::Instant::now();
+                    }
+                }
+                () = idle(idle_since, self.idle_exit) => {
+                    if *clients.borrow() == 0 && !self.has_work() {
+                        tracing::info!("nothing to do and nobody there: ending");
+                        break None;
+                    }
+                    idle_since = tokio::time::Instant::now();
+                }
+            }
+        };
+        notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        tracing::info!("stopping");
+        let serving_ended = failed.is_some();
+        tokio::select! {
+            () = self.drain(serving_ended) => tracing::info!("stopped"),
+            _ = signals.next() => tracing::warn!("a second signal: stopping at once"),
+        }
+        self.last.cancel();
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Lets everything come to rest: clients first, so that nothing new arrives, the engine last.
+    async fn drain(&mut self, serving_ended: bool) {
+        self.closing.cancel();
+        self.calls.close();
+        if !serving_ended {
+            let _ = tokio::time::timeout(FAREWELL, &mut self.serving).await;
+        }
+        let _ = tokio::time::timeout(FAREWELL, self.calls.wait()).await;
+        self.engine.stop(DRAIN).await;
+    }
+
+    fn beat(&self) {
+        if let Err(e) = self.lock.beat(&self.socket) {
+            tracing::warn!("the lock file cannot be written: {e}");
+        }
+        let jobs = self.engine.board.read();
+        let (mut active, mut waiting, mut stored) = (0, 0, 0);
+        for job in jobs.by_key.values().filter(|j| j.is_ours()) {
+            match job.phase {
+                Phase::Active { .. } => active += 1,
+                Phase::Stored { .. } => stored += 1,
+                _ => waiting += 1,
+            }
+        }
+        let trouble = jobs.gates.credential.clone().or(jobs.gates.server.as_ref().map(|(why, _)| why.clone()));
+        drop(jobs);
+        let trouble = trouble.map(|why| format!("; {why}")).unwrap_or_default();
+        let text = format!("{active} jobs on the server, {waiting} being moved, {stored} stored{trouble}");
+        notify(&[NotifyState::Status(&text)]);
+    }
+
+    fn has_work(&self) -> bool {
+        let policy = self.config.get().policy();
+        let jobs = self.engine.board.read();
+        jobs.by_key.values().any(|j| keeps_awake(j, jobs.proxyid, &policy))
+    }
+
+    /// Reads the configuration again: all of it, or nothing.
+    async fn reload(&self) -> Result<(), ApiError> {
+        let flags = self.flags.clone();
+        let new = tokio::task::block_in_place(|| Config::load(&flags))?;
+        let fixed = self.config.get().fixed_differences(&new);
+        if !fixed.is_empty() {
+            let what = format!("{} cannot change while the daemon runs; nothing was changed", fixed.join(", "));
+            return Err(ApiError::new(Kind::BadConfig, what).hint("restart it: `actctl daemon restart`"));
+        }
+        for warning in new.warnings() {
+            tracing::warn!("{}: {warning}", new.instance.config.display());
+        }
+        self.config.set(new.clone());
+        self.auth.configure(new).await;
+        tracing::info!("the configuration was read again");
+        Ok(())
+    }
+}
+
+/// Ends when nobody has been there for long enough; never, if that does not matter.
+async fn idle(since: tokio::time::Instant, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(since + limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether something is still to happen to the job that needs the daemon.
+fn keeps_awake(job: &Job, proxyid: ProxyId, policy: &Policy) -> bool {
+    if job.proxyid != 0 && job.proxyid != proxyid && job.on_server() {
+        return false;
+    }
+    let rests = matches!(job.phase, Phase::Active { .. }) && (job.arcstate().is_final() || !job.is_ours());
+    match next(job, Time::now(), policy) {
+        Next::Do(_) => true,
+        Next::Wait(_) => !rests && !matches!(job.phase, Phase::Stored { .. }),
+        Next::Nothing => matches!(job.phase, Phase::Active { .. }) && !rests,
+    }
+}
+
+fn store_error(e: StoreError) -> ApiError {
+    ApiError::new(Kind::StoreFailed, e.to_string())
+        .hint("the state directory is left as it is; see `actctl daemon logs`")
+}
+
+fn open(config: &Config) -> Result<(Store, Loaded), ApiError> {
+    let store = Store::open(&config.state).map_err(store_error)?;
+    let loaded = store.load().map_err(store_error)?;
+    Ok((store, loaded))
+}
+
+/// Whose jobs there are, if any of them needs its identity.
+fn owner(loaded: &Loaded) -> Option<ProxyId> {
+    let proxyid = loaded.proxyid?;
+    let bound = |j: &Job| {
+        j.is_ours()
+            && j.proxyid == proxyid
+            && !matches!(j.phase, Phase::Closed { .. } | Phase::Stored { .. } | Phase::Queued)
+    };
+    loaded.jobs.iter().any(bound).then_some(proxyid)
+}
+
+fn hands(config: &Config, instance_id: &str, umask: u32) -> Result<Hands, ApiError> {
+    let webdav = WebdavOptions { allow_http: config.allow_http, ..WebdavOptions::default() };
+    let hands = HandsConfig {
+        url: config.server.clone(),
+        server: config.server.as_str().trim_end_matches('/').to_owned(),
+        instance: instance_id.to_owned(),
+        state_dir: config.state.clone(),
+        trust: trust(config),
+        act: ActOptions { allow_http: config.allow_http, max_requests: config.requests, ..ActOptions::default() },
+        webdav,
+        ce: Timeouts::default(),
+        uploads: config.transfers,
+        downloads: config.transfers,
+        files_per_job: FILES_PER_JOB,
+        rate: config.rate_limit,
+        min_free: config.min_free_disk,
+        umask,
+    };
+    Hands::new(hands).map_err(|e| {
+        ApiError::new(Kind::BadConfig, e.to_string()).hint("for a test server: `allow_http: true` under `actd:`")
+    })
+}
+
+fn equip(hands: &Hands, state: &AuthState) {
+    let token = state.token.as_ref().map(|t| t.secret().clone());
+    if let Err(e) = hands.equip(token, state.proxy.as_deref()) {
+        tracing::error!("the new credential cannot be used: {e}");
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        policy: config.policy(),
+        results: config.results.clone(),
+        poll: (config.poll_min, config.poll_max),
+        uploads: config.transfers,
+        downloads: config.transfers,
+    }
+}

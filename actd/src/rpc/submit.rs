@@ -1,0 +1,190 @@
+//! `jobs.submit`: from descriptions to jobs that are on disk.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use act_proto::error::{ApiError, Kind};
+use act_proto::jobs::{Description, SubmitItem, SubmitParams, SubmitReply};
+use act_proto::method::JobsSubmit;
+use jsonrpsee::RpcModule;
+use jsonrpsee::core::RegisterMethodError;
+
+use super::Api;
+use super::register::register as add;
+use crate::engine::handle::NewJob;
+use crate::intake::{self, Checked, Outcome, Terms};
+use crate::job::{Key, Options, Phase};
+
+/// Most descriptions in one call.
+const MAX_DESCRIPTIONS: usize = 10_000;
+/// `wait` waits no longer than this; the jobs go on nevertheless.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
+    add::<JobsSubmit, _, _>(module, |api, p| async move { submit(api, p).await })?;
+    Ok(())
+}
+
+async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiError> {
+    if p.descriptions.is_empty() {
+        return Err(ApiError::new(Kind::BadParams, "there is no description to submit"));
+    }
+    if p.descriptions.len() > MAX_DESCRIPTIONS {
+        return Err(ApiError::new(Kind::TooMany, format!("at most {MAX_DESCRIPTIONS} descriptions in one call")));
+    }
+    if p.client_ref.as_deref().is_some_and(|r| r.is_empty() || r.len() > 200) {
+        return Err(ApiError::new(Kind::BadParams, "`client_ref` must have between 1 and 200 bytes"));
+    }
+    let terms = terms(&api, &p)?;
+    let rev = api.engine.board.read().rev;
+    let batch = terms.batch.clone();
+    let descriptions = std::mem::take(&mut p.descriptions);
+    let checked = check(&api, descriptions, terms).await?;
+    let server = api.config.get().server.clone();
+
+    let mut items = Vec::with_capacity(checked.len());
+    let mut new: Vec<NewJob> = Vec::new();
+    let mut places = Vec::new();
+    for (description, Checked { name, diagnostics, outcome }) in checked {
+        let mut item = SubmitItem { description, name, diagnostics, ..SubmitItem::default() };
+        match outcome {
+            Outcome::New(job) if p.dry_run => item.plan = Some(intake::plan(&job, &server)),
+            Outcome::New(job) => {
+                places.push(items.len());
+                new.push(*job);
+            }
+            Outcome::Known(key) => item.key = Some(key.to_string()),
+            Outcome::Refused(why) => item.error = Some(why),
+        }
+        items.push(item);
+    }
+    if !new.is_empty() {
+        let keys = api.engine.submit(new).await?;
+        for (place, key) in places.into_iter().zip(keys) {
+            if let Some(item) = items.get_mut(place) {
+                item.key = Some(key.to_string());
+            }
+        }
+    }
+    if p.wait && !p.dry_run {
+        wait(&api, &mut items).await;
+    }
+    Ok(SubmitReply { batch, rev, items })
+}
+
+fn terms(api: &Api, p: &SubmitParams) -> Result<Terms, ApiError> {
+    let config = api.config.get();
+    let batch = match &p.batch {
+        Some(name) => {
+            let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+            if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+                return Err(ApiError::new(Kind::BadParams, format!("`{name}` cannot name a batch"))
+                    .hint("use letters, digits and . _ - + only, at most 64"));
+            }
+            name.clone()
+        }
+        None => made_up_batch(api),
+    };
+    let results = match &p.results {
+        Some(dir) => {
+            let dir = PathBuf::from(dir);
+            if !dir.is_absolute() {
+                return Err(ApiError::new(Kind::BadParams, "`results` must be an absolute path"));
+            }
+            dir
+        }
+        None => config.results.clone(),
+    };
+    Ok(Terms {
+        clusters: config.clusterlist(p.clusterlist.as_deref())?,
+        webdav: p.webdav.as_deref().map(|url| config.webdav_base(url)).transpose()?,
+        results,
+        options: Options {
+            no_download: p.no_download,
+            use_jobname: p.use_jobname || config.use_jobname,
+            ..Options::default()
+        },
+        batch,
+        client_ref: p.client_ref.clone(),
+        force: p.force,
+    })
+}
+
+/// The moment, and a number if another batch has that name.
+fn made_up_batch(api: &Api) -> String {
+    let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let board = api.engine.board.read();
+    let taken = |name: &str| board.by_key.values().any(|j| j.batch.as_deref() == Some(name));
+    let numbered = (2..1_000).map(|n| format!("{now}-{n}"));
+    std::iter::once(now.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(now)
+}
+
+/// Reads and judges the descriptions, off the async threads: each stats its inputs.
+async fn check(api: &Arc<Api>, all: Vec<Description>, terms: Terms) -> Result<Vec<(usize, Checked)>, ApiError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let share = all.len().div_ceil(threads).max(1);
+    let terms = Arc::new(terms);
+    let mut tasks = Vec::new();
+    let mut all = all.into_iter().enumerate();
+    loop {
+        let part: Vec<(usize, Description)> = all.by_ref().take(share).collect();
+        if part.is_empty() {
+            break;
+        }
+        let (terms, engine) = (terms.clone(), api.engine.clone());
+        tasks.push(tokio::task::spawn_blocking(move || {
+            let known = |r: &str| engine.by_client_ref(r);
+            let one = |(n, d): &(usize, Description)| {
+                let n = *n;
+                intake::check(d, n, &terms, &known).into_iter().map(move |checked| (n, checked)).collect::<Vec<_>>()
+            };
+            part.iter().flat_map(one).collect::<Vec<_>>()
+        }));
+    }
+    let mut checked = Vec::new();
+    for task in tasks {
+        let part = task.await.map_err(|e| ApiError::new(Kind::Internal, format!("a description broke its reader: {e}")))?;
+        checked.extend(part);
+    }
+    Ok(checked)
+}
+
+/// Waits until each job is on the server or has failed.
+async fn wait(api: &Api, items: &mut [SubmitItem]) {
+    let mut open: HashMap<Key, usize> =
+        items.iter().enumerate().filter_map(|(i, item)| Some((item.key.as_ref()?.parse().ok()?, i))).collect();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let rev = api.engine.board.read().rev;
+        open.retain(|key, place| {
+            let Some(job) = api.engine.job(*key) else { return false };
+            let waits = matches!(
+                job.phase,
+                Phase::Queued
+                    | Phase::Creating { .. }
+                    | Phase::Created { .. }
+                    | Phase::Uploading { .. }
+                    | Phase::Confirming { .. }
+            );
+            if !waits && let Some(item) = items.get_mut(*place) {
+                item.name = job.name.as_deref().map(str::to_owned).or_else(|| item.name.take());
+                if job.id().is_none() || matches!(job.phase, Phase::Closed { .. }) {
+                    let why = job.error.as_deref().filter(|e| !e.is_empty()).unwrap_or("it was killed");
+                    item.error = Some(why.to_owned());
+                    item.error_kind = Some(Kind::ServerRefused);
+                }
+            }
+            waits
+        });
+        if open.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = api.engine.board.changed_after(rev) => {}
+            () = tokio::time::sleep_until(deadline) => return,
+            () = api.closing.cancelled() => return,
+        }
+    }
+}
