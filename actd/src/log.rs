@@ -7,7 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::UtcTime;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::job::Time;
 
 /// The environment variable that says what is logged: `info`, `debug`, `actd::remote=trace,info`.
 pub const ENV: &str = "ACTD_LOG";
@@ -18,6 +21,15 @@ const DEFAULT: &str = "warn,actd=info";
 /// A log file that has grown beyond this at start is put aside as `NAME.old`, in bytes.
 const ROTATE: u64 = 16 << 20;
 
+/// Times in the log, as everywhere else.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        w.write_str(&Time::now().rfc3339())
+    }
+}
+
 /// Begins logging. `config`: the filter of the config file; the environment's wins.
 ///
 /// # Errors
@@ -26,7 +38,7 @@ pub fn start(file: Option<&Path>, config: Option<&str>) -> io::Result<()> {
     let from_env = std::env::var(ENV).ok().filter(|f| !f.is_empty());
     let text = from_env.as_deref().or(config).unwrap_or(DEFAULT);
     let filter = EnvFilter::try_new(text).map_err(|e| io::Error::other(format!("{ENV}={text}: {e}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(UtcTime::rfc_3339());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(Clock);
     let begun = match file {
         Some(path) => builder.with_ansi(false).with_writer(open(path)?).try_init(),
         // The journal has its own clock.

@@ -267,9 +267,8 @@ impl Actor {
         let Some(board) = &self.board else { return self.owner };
         let jobs = board.read();
         let bound = |phase: &Phase| !matches!(phase, Phase::Closed { .. } | Phase::Stored { .. } | Phase::Queued);
-        (jobs.proxyid != 0
-            && jobs.by_key.values().any(|j| j.is_ours() && j.proxyid == jobs.proxyid && bound(&j.phase)))
-        .then_some(jobs.proxyid)
+        (jobs.proxyid != 0 && jobs.by_key.values().any(|j| j.is_ours() && j.proxyid == jobs.proxyid && bound(&j.phase)))
+            .then_some(jobs.proxyid)
     }
 
     /// Why the token cannot be used.
@@ -540,7 +539,8 @@ impl Actor {
     }
 }
 
-const SWITCH: &str = "jobs of another identity cannot be seen with this one; if you mean it, run `actctl proxy --switch-identity`";
+const SWITCH: &str =
+    "jobs of another identity cannot be seen with this one; if you mean it, run `actctl proxy --switch-identity`";
 
 fn other_identity(owner: ProxyId, new: ProxyId) -> ApiError {
     ApiError::new(

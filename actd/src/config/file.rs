@@ -159,9 +159,7 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
 
 /// The word that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let (best, score) = known
-        .iter()
-        .map(|k| (*k, strsim::damerau_levenshtein(word, k)))
-        .min_by_key(|(_, distance)| *distance)?;
+    let (best, score) =
+        known.iter().map(|k| (*k, strsim::damerau_levenshtein(word, k))).min_by_key(|(_, distance)| *distance)?;
     (score <= 1 + word.chars().count() / 4).then_some(best)
 }

@@ -165,10 +165,12 @@ impl Config {
             };
             set.note("port", json!(port), from);
         }
-        let clusters: BTreeMap<String, Vec<String>> =
-            set.pick("clusters", file.clusters.map(|c| c.into_iter().map(|(k, v)| (k, v.0)).collect()), BTreeMap::new(), |c| {
-                json!(c)
-            });
+        let clusters: BTreeMap<String, Vec<String>> = set.pick(
+            "clusters",
+            file.clusters.map(|c| c.into_iter().map(|(k, v)| (k, v.0)).collect()),
+            BTreeMap::new(),
+            |c| json!(c),
+        );
 
         let actd = file.actd.unwrap_or_default();
         let home = path.parent().unwrap_or(Path::new("/"));
@@ -385,8 +387,10 @@ impl Config {
         urls.into_iter()
             .map(|url| {
                 values::cluster_url(url).map_err(|why| {
-                    let near = nearest(url, &groups).map(|g| format!("did you mean the group `{g}`? ")).unwrap_or_default();
-                    let what = if url.contains(':') { why } else { format!("`{url}` is no group of the config and no URL") };
+                    let near =
+                        nearest(url, &groups).map(|g| format!("did you mean the group `{g}`? ")).unwrap_or_default();
+                    let what =
+                        if url.contains(':') { why } else { format!("`{url}` is no group of the config and no URL") };
                     ApiError::new(Kind::UnknownClusters, what).hint(format!("{near}{known}"))
                 })
             })

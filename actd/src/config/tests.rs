@@ -63,7 +63,8 @@ fn bad_values_say_where() {
         ("server: https://h\nclusters:\n  x:\n   - nonsense\n", ":4:6: ", "nonsense"),
         ("server: https://h\nport: 99999\n", ":2:7: ", "99999"),
         ("server: https://h\nactd: {download: often}\n", ":2:", "auto"),
-        ("server: [\n", ":1:", ""), ("server: https://h\nactd: {keep: 3d\n", ":", ""),
+        ("server: [\n", ":1:", ""),
+        ("server: https://h\nactd: {keep: 3d\n", ":", ""),
     ] {
         let e = Dir::with(text).load().unwrap_err();
         assert_eq!(e.data.kind, Kind::BadConfig);
@@ -119,7 +120,9 @@ fn limits_of_values() {
 
 #[test]
 fn lists_of_clusters() {
-    let c = Dir::with("server: https://h\nclusters:\n  default: [https://a, https://b]\n  big: https://c\n").load().unwrap();
+    let c = Dir::with("server: https://h\nclusters:\n  default: [https://a, https://b]\n  big: https://c\n")
+        .load()
+        .unwrap();
     assert_eq!(c.clusterlist(None).unwrap().len(), 2);
     assert_eq!(c.clusterlist(Some("big")).unwrap(), ["https://c"]);
     assert_eq!(c.clusterlist(Some("https://x/q, https://y")).unwrap(), ["https://x/q", "https://y"]);

@@ -32,7 +32,8 @@ impl Socket {
     /// # Errors
     /// What was passed in is no listening Unix socket; the directory or the path cannot be used.
     pub fn open(path: &Path) -> Result<Self, ApiError> {
-        let bad = |e: io::Error| ApiError::new(Kind::LocalFile, format!("the socket passed in by the service manager: {e}"));
+        let bad =
+            |e: io::Error| ApiError::new(Kind::LocalFile, format!("the socket passed in by the service manager: {e}"));
         let mut passed = sd_notify::listen_fds().map_err(bad)?;
         match passed.next() {
             Some(fd) => Self::inherit(fd).map_err(bad),

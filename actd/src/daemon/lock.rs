@@ -50,7 +50,9 @@ pub fn prepare_state(state: &Path) -> Result<(), ApiError> {
         Kind::LocalFile,
         format!("the state directory {} lies on {kind}, where locks and writes are not safe enough", state.display()),
     )
-    .hint("put `state: /path/on/a/local/disk` under `actd:` in the config file (for example below /var/tmp or /scratch)"))
+    .hint(
+        "put `state: /path/on/a/local/disk` under `actd:` in the config file (for example below /var/tmp or /scratch)",
+    ))
 }
 
 impl Lock {
@@ -61,8 +63,14 @@ impl Lock {
     pub fn take(state: &Path) -> Result<Self, ApiError> {
         let path = lock_path(state);
         let local = |e: io::Error| ApiError::new(Kind::LocalFile, format!("the lock file {}: {e}", path.display()));
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(local)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(local)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { file, state: state.to_owned() }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(taken(state)),
@@ -95,7 +103,13 @@ impl Lock {
 
 fn taken(state: &Path) -> ApiError {
     let who = read_lock(state).ok().flatten().map_or_else(String::new, |i| {
-        format!(" (pid {} on {}, socket {}, last heard of at {})", i.pid, i.host, i.socket.display(), i.heartbeat.unwrap_or_default())
+        format!(
+            " (pid {} on {}, socket {}, last heard of at {})",
+            i.pid,
+            i.host,
+            i.socket.display(),
+            i.heartbeat.unwrap_or_default()
+        )
     });
     ApiError::new(Kind::Busy, format!("another actd already runs with the state directory {}{who}", state.display()))
         .hint("use that one, or stop it first: `actctl daemon stop`")

@@ -4,8 +4,8 @@ pub mod listen;
 pub mod lock;
 pub mod shutdown;
 
-use std::io::Write as _;
 use std::fs::File;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,7 +144,8 @@ impl Daemon {
         let engine = {
             let worker = hands.clone();
             let run: engine::Run = Arc::new(move |work, sink, cancel| Box::pin(worker.run(work, sink, cancel)));
-            engine::start(engine_config(&config), store, loaded, run, actor.credential(), rejected).map_err(store_error)?
+            engine::start(engine_config(&config), store, loaded, run, actor.credential(), rejected)
+                .map_err(store_error)?
         };
         let last = CancellationToken::new();
         let auth = actor.start(engine.board.clone(), rejections, last.clone());
@@ -396,5 +397,6 @@ fn engine_config(config: &Config) -> EngineConfig {
         poll: (config.poll_min, config.poll_max),
         uploads: config.transfers,
         downloads: config.transfers,
+        history_ms: i64::try_from(config.history.as_millis()).unwrap_or(i64::MAX),
     }
 }

@@ -169,6 +169,11 @@ impl EngineHandle {
         self.ask(|reply| Command::CancelOperation { operation, reply }).await?
     }
 
+    /// Returns when the engine has ended, by whatever cause.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// Whether the engine still takes messages and answers them: for a watchdog.
     pub async fn is_alive(&self) -> bool {
         // No operation has this number, so the question changes nothing and the answer is known.

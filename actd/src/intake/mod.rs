@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn mistakes_have_a_place() {
         let dir = tempfile::tempdir().unwrap();
-        let checked = run(dir.path(), "&(executable=/bin/true)\n (inputfiles=(\"a\" \"no.txt\"))(walltime=5)", &terms());
+        let checked =
+            run(dir.path(), "&(executable=/bin/true)\n (inputfiles=(\"a\" \"no.txt\"))(walltime=5)", &terms());
         assert!(why(&checked).starts_with("2:"), "{}", why(&checked));
         assert!(checked[0].diagnostics.iter().any(|d| d.code == "E60" && d.line == 2));
         assert!(why(&run(dir.path(), "&(executable=/bin/true", &terms())).contains("1:"));

@@ -136,8 +136,11 @@ impl Parsed {
     /// # Errors
     /// See [`Term::parse`]; a moment that is none.
     pub fn new(filter: &Filter) -> Result<Self, BadSelector> {
-        let terms =
-            filter.select.iter().map(|text| Ok((text.clone(), Term::parse(text)?))).collect::<Result<_, BadSelector>>()?;
+        let terms = filter
+            .select
+            .iter()
+            .map(|text| Ok((text.clone(), Term::parse(text)?)))
+            .collect::<Result<_, BadSelector>>()?;
         let since = match &filter.since {
             None => None,
             Some(text) => {
@@ -193,7 +196,8 @@ impl Parsed {
         }
         let mut found = BTreeSet::new();
         let mut missing = Vec::new();
-        let needs_ids = self.terms.iter().any(|(_, term)| !matches!(term, Term::Key(_) | Term::Last(_) | Term::Batch(_)));
+        let needs_ids =
+            self.terms.iter().any(|(_, term)| !matches!(term, Term::Key(_) | Term::Last(_) | Term::Batch(_)));
         let by_id = if needs_ids { jobs.by_id() } else { HashMap::new() };
         for (text, term) in &self.terms {
             resolve(text, term, jobs, &by_id, &mut found, &mut missing);
@@ -219,7 +223,9 @@ fn like(name: &str, part: &str) -> bool {
 fn names(term: &Term, job: &Job) -> bool {
     match term {
         Term::Id(id) => job.id() == Some(*id),
-        Term::Range(from, to, step) => job.id().is_some_and(|id| (*from..=*to).contains(&id) && (id - from) % step == 0),
+        Term::Range(from, to, step) => {
+            job.id().is_some_and(|id| (*from..=*to).contains(&id) && (id - from) % step == 0)
+        }
         Term::Key(key) => job.key == *key,
         Term::Last(_) => false,
         Term::Batch(batch) => job.batch.as_deref() == Some(batch),

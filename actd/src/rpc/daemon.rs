@@ -14,9 +14,9 @@ use jsonrpsee::core::RegisterMethodError;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
+use super::Api;
 use super::answer::{View, groups};
 use super::register::register as add;
-use super::Api;
 use crate::engine::convert::wire_phase;
 
 pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
@@ -43,7 +43,8 @@ fn hello(api: &Api, p: &HelloParams) -> Result<Hello, ApiError> {
     tracing::debug!(client, protocol = p.protocol, "hello");
     if p.protocol != PROTOCOL {
         let (mine, other) = (PROTOCOL, p.protocol);
-        let what = format!("this daemon (actd {}) speaks protocol {mine}, the client {other}", env!("CARGO_PKG_VERSION"));
+        let what =
+            format!("this daemon (actd {}) speaks protocol {mine}, the client {other}", env!("CARGO_PKG_VERSION"));
         let hint = if other > mine {
             "an older daemon still runs: `actctl daemon restart`"
         } else {

@@ -106,7 +106,9 @@ impl Dispatcher {
             return;
         }
         if size > MAX_MESSAGE as usize {
-            return self.send(error(Id::Null, -32603, "the replies of the batch are larger than a message may be", None)).await;
+            return self
+                .send(error(Id::Null, -32603, "the replies of the batch are larger than a message may be", None))
+                .await;
         }
         if let Ok(all) = serde_json::value::to_raw_value(&replies) {
             let _ = self.out.send(all).await;
@@ -134,7 +136,8 @@ impl Dispatcher {
         let max = MAX_MESSAGE as usize;
         let response = match self.methods.method(&method) {
             None => {
-                let data = ErrorData { kind: Kind::NoSuchMethod, hint: hint_for(&self.methods, &method), retryable: false };
+                let data =
+                    ErrorData { kind: Kind::NoSuchMethod, hint: hint_for(&self.methods, &method), retryable: false };
                 error(id, -32601, &format!("there is no method `{method}`"), Some(data))
             }
             Some(MethodCallback::Sync(run)) => run(id, params, max, extensions),
@@ -188,9 +191,9 @@ fn call(raw: &RawValue) -> Result<Call, MethodResponse> {
     })?;
     let id = match wire.id {
         None => None,
-        Some(raw) => {
-            Some(read_id(raw).ok_or_else(|| invalid(Id::Null, "an id must be a whole number from 0, a string or null"))?)
-        }
+        Some(raw) => Some(
+            read_id(raw).ok_or_else(|| invalid(Id::Null, "an id must be a whole number from 0, a string or null"))?,
+        ),
     };
     let reply_to = || id.clone().unwrap_or(Id::Null);
     if wire.jsonrpc != "2.0" {

@@ -38,12 +38,19 @@ fn failed(fault: Fault) -> ApiError {
         Class::Rejected | Class::Transient | Class::Ambiguous => Kind::CeFailed,
     };
     let error = ApiError::new(kind, fault.why);
-    if kind == Kind::NoProxy { error.hint("make a proxy (`arcproxy`); `actctl proxy --status` shows which is used") } else { error }
+    if kind == Kind::NoProxy {
+        error.hint("make a proxy (`arcproxy`); `actctl proxy --status` shows which is used")
+    } else {
+        error
+    }
 }
 
 async fn cat(api: &Api, p: CatParams) -> Result<CatReply, ApiError> {
     if p.file.is_empty() {
-        return Err(ApiError::new(Kind::BadParams, "`file` is missing: stdout, stderr, or a path among the job's files"));
+        return Err(ApiError::new(
+            Kind::BadParams,
+            "`file` is missing: stdout, stderr, or a path among the job's files",
+        ));
     }
     let job = one(api, &p.job)?;
     let length = p.length.unwrap_or(MAX_PIECE).clamp(1, MAX_PIECE);
@@ -119,14 +126,14 @@ async fn files(api: &Api, selector: &str) -> Result<FileList, ApiError> {
         return Ok(FileList { place: "results".to_owned(), files: files.into_iter().map(entry).collect() });
     }
     let none = || {
-        ApiError::new(Kind::NotAvailable, format!("job {} has no files yet: it has not reached a computing element", job.key))
+        ApiError::new(
+            Kind::NotAvailable,
+            format!("job {} has no files yet: it has not reached a computing element", job.key),
+        )
     };
     let (place, _, _) = session(api, &job).await?.ok_or_else(none)?;
     let found = api.hands.session_files(&place).await.map_err(failed)?.ok_or_else(none)?;
-    let files = found
-        .into_iter()
-        .filter(|f| !f.is_dir)
-        .map(|f| FileEntry { path: f.path, size: None, sha256: None })
-        .collect();
+    let files =
+        found.into_iter().filter(|f| !f.is_dir).map(|f| FileEntry { path: f.path, size: None, sha256: None }).collect();
     Ok(FileList { place: "session".to_owned(), files })
 }

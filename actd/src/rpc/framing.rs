@@ -109,7 +109,7 @@ async fn line(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec
 /// One message behind its head; none at the end.
 async fn framed(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let broken = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    let mut length = None;
+    let mut length: Option<usize> = None;
     let mut first = true;
     // No real head has more lines.
     for _ in 0..16 {

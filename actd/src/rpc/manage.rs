@@ -4,12 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use act_proto::MAX_SELECTORS;
 use act_proto::error::{ApiError, Kind};
 use act_proto::jobs::{Bulk, BulkParams, Filter, GetParams, Operation, OperationStarted};
-use act_proto::method::{
-    JobsAdopt, JobsClean, JobsFetch, JobsGet, JobsKill, JobsResubmit, OperationsCancel,
-};
-use act_proto::MAX_SELECTORS;
+use act_proto::method::{JobsAdopt, JobsClean, JobsFetch, JobsGet, JobsKill, JobsResubmit, OperationsCancel};
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 use std::time::Duration;
@@ -45,8 +43,11 @@ struct Meant {
 fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Meant, ApiError> {
     let terms: usize = filter.select.iter().map(|t| t.split(',').count()).sum();
     if terms > MAX_SELECTORS {
-        return Err(ApiError::new(Kind::TooMany, format!("{terms} selector terms; at most {MAX_SELECTORS} in one call"))
-            .hint("split the call, or use ranges"));
+        return Err(ApiError::new(
+            Kind::TooMany,
+            format!("{terms} selector terms; at most {MAX_SELECTORS} in one call"),
+        )
+        .hint("split the call, or use ranges"));
     }
     let parsed = Parsed::new(filter).map_err(bad_selector)?;
     if parsed.is_everything() && !parsed.all() {
@@ -122,9 +123,8 @@ async fn get(api: &Api, p: GetParams) -> Result<OperationStarted, ApiError> {
         let one = Filter { select: vec![text.to_owned()], ..Filter::default() };
         if explicit
             && !missing.iter().any(|m| m == text)
-            && Parsed::new(&one).is_ok_and(|term| {
-                meant.unfit.iter().any(|j| term.names(j)) && !meant.fit.iter().any(|j| term.names(j))
-            })
+            && Parsed::new(&one)
+                .is_ok_and(|term| meant.unfit.iter().any(|j| term.names(j)) && !meant.fit.iter().any(|j| term.names(j)))
         {
             missing.push(text.to_owned());
         }

@@ -330,6 +330,3 @@ async fn metrics(State(http): State<Http>) -> Response {
     let text = metrics::render(&http.api);
     ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
-
-#[cfg(test)]
-mod tests;

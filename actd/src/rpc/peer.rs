@@ -14,7 +14,7 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// Who is at the other end. Given to every call as a request extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
+pub(super) struct Peer {
     /// A number of the connection: never used twice.
     pub connection: u32,
     /// Its process, as far as the system tells.
@@ -25,7 +25,7 @@ pub struct Peer {
 ///
 /// # Errors
 /// It is another user's, or the system does not say whose.
-pub fn check(stream: &UnixStream, connection: u32) -> io::Result<Peer> {
+pub(super) fn check(stream: &UnixStream, connection: u32) -> io::Result<Peer> {
     let peer = stream.peer_cred()?;
     if peer.uid() != rustix::process::geteuid().as_raw() {
         let why = format!("uid {} (pid {}) is not the user of this daemon", peer.uid(), peer.pid().unwrap_or(0));
@@ -36,7 +36,7 @@ pub fn check(stream: &UnixStream, connection: u32) -> io::Result<Peer> {
 
 /// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
+pub(super) enum Language {
     /// HTTP/1.1: POST, or an upgrade to WebSocket.
     Http,
     /// One JSON value per line.
@@ -64,7 +64,7 @@ fn language(head: &[u8]) -> Option<Language> {
 ///
 /// # Errors
 /// None came in time, or the client hung up.
-pub async fn sniff(mut stream: UnixStream) -> io::Result<(Language, Whole)> {
+pub(super) async fn sniff(mut stream: UnixStream) -> io::Result<(Language, Whole)> {
     let mut head = Vec::with_capacity(64);
     let told = tokio::time::timeout(FIRST_WORD, async {
         loop {
@@ -86,7 +86,7 @@ pub async fn sniff(mut stream: UnixStream) -> io::Result<(Language, Whole)> {
 
 /// A connection with its first bytes put back.
 #[derive(Debug)]
-pub struct Whole {
+pub(super) struct Whole {
     head: Vec<u8>,
     read: usize,
     stream: UnixStream,

@@ -101,7 +101,9 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
     if p.client.len() + p.arc.len() > MAX_COLUMNS {
         return Err(ApiError::new(Kind::TooMany, format!("at most {MAX_COLUMNS} columns at a time")));
     }
-    if let Some(bad) = p.client.iter().chain(&p.arc).find(|c| !c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
+    if let Some(bad) =
+        p.client.iter().chain(&p.arc).find(|c| !c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+    {
         return Err(ApiError::new(Kind::BadParams, format!("Invalid column \"{bad}\"")));
     }
     refresh(api, p.max_age_ms).await;
@@ -126,8 +128,9 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
     // As the server lists them; what has no id yet comes last.
     jobs.sort_by_key(|j| (j.id().is_none(), j.id(), j.key));
     if let Some(after) = &p.after {
-        let key: Key =
-            after.parse().map_err(|()| ApiError::new(Kind::BadParams, format!("`{after}` is no job key, such as j12")))?;
+        let key: Key = after
+            .parse()
+            .map_err(|()| ApiError::new(Kind::BadParams, format!("`{after}` is no job key, such as j12")))?;
         if let Some(last) = api.engine.job(key) {
             let passed = (last.id().is_none(), last.id(), last.key);
             jobs.retain(|j| (j.id().is_none(), j.id(), j.key) > passed);
@@ -135,7 +138,11 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
         }
     }
     let limit = p.limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
-    let next = if jobs.len() > limit { limit.checked_sub(1).and_then(|i| jobs.get(i)).map(|j| j.key.to_string()) } else { None };
+    let next = if jobs.len() > limit {
+        limit.checked_sub(1).and_then(|i| jobs.get(i)).map(|j| j.key.to_string())
+    } else {
+        None
+    };
     jobs.truncate(limit);
 
     let extra = extra(api, &p, &jobs, parsed.is_everything(), &mut warnings).await?;

@@ -145,7 +145,8 @@ async fn check(api: &Arc<Api>, all: Vec<Description>, terms: Terms) -> Result<Ve
     }
     let mut checked = Vec::new();
     for task in tasks {
-        let part = task.await.map_err(|e| ApiError::new(Kind::Internal, format!("a description broke its reader: {e}")))?;
+        let part =
+            task.await.map_err(|e| ApiError::new(Kind::Internal, format!("a description broke its reader: {e}")))?;
         checked.extend(part);
     }
     Ok(checked)

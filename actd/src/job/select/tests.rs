@@ -100,7 +100,22 @@ fn what_names_no_job_is_told() {
 
 #[test]
 fn what_could_mean_every_job_is_an_error() {
-    for bad in ["", " ", "5-3", "1-", "-", "1,,2", ",", "1-2-3", "1:2", "1-9:0", "last:0", "last:x", "@", "99999999999999999999"] {
+    for bad in [
+        "",
+        " ",
+        "5-3",
+        "1-",
+        "-",
+        "1,,2",
+        ",",
+        "1-2-3",
+        "1:2",
+        "1-9:0",
+        "last:0",
+        "last:x",
+        "@",
+        "99999999999999999999",
+    ] {
         if bad == "-" {
             // No digits: a name, which names no job.
             continue;
