@@ -1,7 +1,7 @@
 //! `/info` and `/jobs`: create, confirm, list, act on and clean jobs, with the bodies and the per-element errors of
 //! the real server.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use axum::response::Response;
 use http::StatusCode;
@@ -259,7 +259,7 @@ pub(super) fn act(shared: &Arc<Shared>, proxyid: i64, query: &Query) -> Response
     let ids = shared.read(|state| selection.ids(state, proxyid));
     if action == "cancel" {
         let (cancelled, data_gone) = shared.change(|state| state.cancel(&ids, selection.state(), now()));
-        data_gone.iter().for_each(|id| remove_dir(&shared.dirs.data(*id)));
+        remove_dirs(data_gone.iter().map(|id| shared.dirs.data(*id)).collect());
         let answer: Vec<_> = cancelled
             .iter()
             .map(|one| json!({ "a_arcstate": one.arcstate, "a_id": one.a_id, "c_id": one.c_id }))
@@ -282,22 +282,31 @@ pub(super) fn clean(shared: &Shared, proxyid: i64, query: &Query) -> Response {
     };
     let ids = shared.read(|state| selection.ids(state, proxyid));
     let cleaned = shared.change(|state| state.clean(&ids, selection.state()));
+    let mut dirs = Vec::new();
     for job in &cleaned {
-        remove_dir(&shared.dirs.data(job.id));
-        job.results.iter().for_each(|dir| remove_dir(dir));
-        if let Some(ce_id) = job.arc.as_ref().and_then(|arc| arc.id_from_endpoint.as_ref()) {
-            remove_dir(&shared.dirs.session(ce_id));
-        }
+        dirs.push(shared.dirs.data(job.id));
+        dirs.extend(job.results.clone());
+        dirs.extend(job.arc.as_ref().and_then(|arc| arc.id_from_endpoint.as_ref()).map(|id| shared.dirs.session(id)));
     }
+    remove_dirs(dirs);
     let ids: Vec<_> = cleaned.iter().map(|job| job.id).collect();
     reply::json(StatusCode::OK, &ids)
 }
 
-fn remove_dir(dir: &std::path::Path) {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, dir = %dir.display(), "a job's directory was not removed");
-        }
-        _ => {}
+/// Removes directories that no row leads to any more. In a thread of its own, which ends with the process: on some
+/// file systems this takes milliseconds a file, and the answer should not wait for it.
+fn remove_dirs(dirs: Vec<PathBuf>) {
+    if dirs.is_empty() {
+        return;
     }
+    std::thread::spawn(move || {
+        for dir in dirs {
+            match std::fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, dir = %dir.display(), "a job's directory was not removed");
+                }
+                _ => {}
+            }
+        }
+    });
 }
