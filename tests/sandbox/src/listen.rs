@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,10 +11,12 @@ use std::{
 use axum::{Router, body::Body, extract::Request};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openssl::ssl::Ssl;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Notify, Semaphore},
 };
+use tokio_openssl::SslStream;
 use tower_service::Service;
 
 use crate::{options::Workers, shared::Shared};
@@ -90,7 +93,7 @@ async fn talk(shared: &Shared, id: u64, stream: TcpStream, app: Router) -> io::R
     let stream = stream.into_std()?;
     // A second handle on the socket: hyper owns the first, and a reset needs an option set just before the close.
     let handle = stream.try_clone()?;
-    let io = TokioIo::new(TcpStream::from_std(stream)?);
+    let stream = TcpStream::from_std(stream)?;
     let connection = Connection { id, reset: Arc::default() };
     let reset = connection.reset.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -98,14 +101,23 @@ async fn talk(shared: &Shared, id: u64, stream: TcpStream, app: Router) -> io::R
         let mut app = app.clone();
         async move { app.call(Request::from(request.map(Body::new))).await }
     });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(None)
         .keep_alive(shared.options.keep_alive)
-        .title_case_headers(true)
-        .serve_connection(io, service);
+        .title_case_headers(true);
+    let served = async {
+        match &shared.acceptor {
+            None => http.serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other),
+            Some(acceptor) => {
+                let mut stream = SslStream::new(Ssl::new(acceptor.context())?, stream)?;
+                Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
+                http.serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
+            }
+        }
+    };
     tokio::select! {
-        result = served => result.map_err(io::Error::other),
+        result = served => result,
         () = reset.notified() => rustix::net::sockopt::set_socket_linger(&handle, Some(Duration::ZERO)).map_err(Into::into),
         () = shared.stop.cancelled() => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use act_sandbox::{Delays, Info, Options, Sandbox, Workers, webdav::Behaviour};
+use act_sandbox::{Delays, Info, Options, Sandbox, Workers, pki::ServerCert, webdav::Behaviour};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +37,9 @@ struct Serve {
     /// Let clients keep their connections; a real server closes them after each answer.
     #[arg(long)]
     keep_alive: bool,
+    /// Serve the REST API over TLS, with a certificate of the test CA.
+    #[arg(long)]
+    tls: bool,
     /// Time in each job state, in milliseconds.
     #[arg(long, default_value_t = 20)]
     delay: u64,
@@ -114,6 +117,7 @@ async fn run(serve: Serve) -> Result<(), Box<dyn Error>> {
         port: serve.port,
         workers: serve.workers,
         keep_alive: serve.keep_alive,
+        tls: serve.tls.then_some(ServerCert::Good),
         delays,
         slots: serve.slots,
         deliver_any_name: serve.deliver_any_name,

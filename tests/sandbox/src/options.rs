@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use crate::webdav::Behaviour;
+use crate::{pki::ServerCert, webdav::Behaviour};
 
 /// How many requests the REST server works on at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +126,8 @@ pub struct Options {
     pub workers: Workers,
     /// Whether a client may keep its connection; a real server closes it after each answer.
     pub keep_alive: bool,
+    /// Serve the REST API over TLS, with a certificate in this condition; plain HTTP if absent.
+    pub tls: Option<ServerCert>,
     /// Speed of the state machine.
     pub delays: Delays,
     /// Jobs that run at a time.
@@ -147,6 +149,7 @@ impl Options {
             port: 0,
             workers: Workers::Limited(1),
             keep_alive: false,
+            tls: None,
             delays: Delays::default(),
             slots: 8,
             deliver_any_name: false,

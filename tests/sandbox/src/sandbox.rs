@@ -21,6 +21,7 @@ use crate::{
     pki::{Pki, PkiError, ProxyOptions},
     rest, run,
     shared::{self, Cluster, Dirs, Sessions, Shared},
+    tls::{ClientCert, acceptor},
     webdav::{self, WebDav},
 };
 
@@ -54,7 +55,7 @@ fn cannot<T>(what: impl Into<String>, result: io::Result<T>) -> Result<T, StartE
 /// Addresses and paths of a running sandbox; printed by `serve --json` as one line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Info {
-    /// The REST API, `http://127.0.0.1:PORT`.
+    /// The REST API, `http://127.0.0.1:PORT`, with TLS `https://localhost:PORT`.
     pub server: String,
     /// The tests' own door, `http://127.0.0.1:PORT`.
     pub admin: String,
@@ -130,8 +131,13 @@ impl Sandbox {
             Cluster { url: "https://localhost:1/down".to_owned(), up: false },
         ];
 
+        let condition = options.tls;
+        let tls = condition.map(|condition| acceptor(&pki, condition, ClientCert::Ignored)).transpose()?;
         let info = Arc::new(Info {
-            server: format!("http://127.0.0.1:{}", new.rest),
+            server: match tls {
+                Some(_) => format!("https://localhost:{}", new.rest),
+                None => format!("http://127.0.0.1:{}", new.rest),
+            },
             admin: format!("http://127.0.0.1:{}", new.admin),
             ce: ce_url.clone(),
             webdav: webdav.url(),
@@ -149,7 +155,7 @@ impl Sandbox {
         let ports_text = serde_json::to_vec(&new).map_err(io::Error::other);
         cannot("write ports.json", ports_text.and_then(|text| fs::write(dirs.join("ports.json"), text)))?;
 
-        let shared = Arc::new(Shared::new(options, dirs, pki, clusters, ce_url, state));
+        let shared = Arc::new(Shared::new(options, dirs, pki, clusters, ce_url, tls, state));
         let app = rest::router(shared.clone());
         shared.tasks.spawn(listen::serve(shared.clone(), rest_listener, app));
         let admin = admin::router(shared.clone(), info.clone(), &ce, webdav.clone());

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use openssl::ssl::SslAcceptor;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) clusters: Vec<Cluster>,
     /// `https://localhost:PORT` of the CE.
     pub(crate) ce_url: String,
+    /// TLS of the REST API, if it has any.
+    pub(crate) acceptor: Option<SslAcceptor>,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
     /// One permit per job that may run.
@@ -109,6 +112,7 @@ impl Shared {
         pki: Pki,
         clusters: Vec<Cluster>,
         ce_url: String,
+        acceptor: Option<SslAcceptor>,
         state: Arc<Mutex<State>>,
     ) -> Self {
         Self {
@@ -118,6 +122,7 @@ impl Shared {
             pki,
             clusters,
             ce_url,
+            acceptor,
             journal: Journal::default(),
             faults: Faults::default(),
             open_connections: AtomicU64::new(0),

@@ -226,6 +226,37 @@ async fn jobs_outlive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn remote_files_go_through_the_store_with_the_delegated_proxy() {
+    let bed = Bed::ready(|_| ()).await;
+    let store = bed.sandbox.info().webdav.clone();
+    let first = format!("&(executable=/bin/echo)(arguments=moved)(stdout=out)(outputfiles=(out \"{store}/x.txt\"))");
+    bed.until(bed.submit(&first).await, "done").await;
+    assert_eq!(bed.sandbox.webdav().contents().unwrap(), ["x.txt"]);
+    let second = format!("&(executable=/bin/cat)(arguments=in)(inputfiles=(in \"{store}/x.txt\"))(stdout=out)");
+    let id = bed.submit(&second).await;
+    bed.until(id, "done").await;
+    assert_eq!(bed.get(&format!("/jobs/{id}/results/out")).await.text(), "moved\n");
+    let seen = bed.sandbox.webdav().front().journal();
+    let who = Some("/DC=org/DC=act-sandbox/O=Users/CN=Test User");
+    assert!(seen.len() == 2 && seen.iter().all(|seen| seen.dn.as_deref() == who), "{seen:?}");
+    let missing = bed.submit(&format!("&(executable=/bin/true)(outputfiles=(none \"{store}/none\"))")).await;
+    let row = bed.until(missing, "failed").await;
+    assert!(row["a_Error"].as_str().unwrap().starts_with("Failed in data staging: "), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adl_descriptions_run_too() {
+    let bed = Bed::ready(|_| ()).await;
+    let adl = "<?xml version=\"1.0\"?><ActivityDescription xmlns=\"http://www.eu-emi.eu/es/2010/12/adl\">\
+               <ActivityIdentification><Name>adl</Name></ActivityIdentification><Application><Executable><Path>/bin/cat\
+               </Path><Argument>in.txt</Argument></Executable><Output>out</Output></Application><DataStaging><InputFile>\
+               <Name>in.txt</Name></InputFile></DataStaging></ActivityDescription>";
+    let id = bed.submit_with(adl, &[("in.txt", "text\n")]).await;
+    assert_eq!(bed.until(id, "done").await["c_jobname"], "adl");
+    assert_eq!(bed.get(&format!("/jobs/{id}/results/out")).await.text(), "text\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_cluster_keeps_the_job_for_ever() {
     let bed = Bed::ready(|_| ()).await;
     let down = &bed.sandbox.info().clusters[1];

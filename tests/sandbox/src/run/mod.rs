@@ -2,17 +2,19 @@
 //! says at each step, so that kills, forced states and restarts need nothing but a changed row and a wake-up.
 
 mod collect;
-mod fetch;
 mod gmlog;
 mod process;
 mod stage;
+mod transfer;
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
+use self::transfer::Client;
+
 use crate::{
-    desc::Description,
+    desc::{Description, Input},
     shared::{Shared, now},
     state::{Job, Seconds, new_ce_id},
 };
@@ -49,6 +51,10 @@ pub(crate) fn resume(shared: &Arc<Shared>) {
     });
     moving.into_iter().for_each(|id| start(shared, id));
 }
+
+/// How long the CE waits for a proxy: 30 seconds.
+const PROXY_TRIES: u32 = 300;
+const PROXY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The row is gone, or another driver has taken over.
 struct Over;
@@ -219,7 +225,7 @@ impl Driver {
         }
         let session = shared.dirs.session(&ce_id);
         let staged = tokio::select! {
-            staged = self.stage_remote(&description, &session) => staged?,
+            staged = self.stage_in(&description, &session) => staged,
             () = self.left("submitted") => return Ok(()),
         };
         if let Err(reason) = staged {
@@ -238,8 +244,17 @@ impl Driver {
         if !self.still("submitted")? {
             return Ok(());
         }
-        let outcome = self.run(&description, &ce_id, &session).await?;
+        let mut outcome = self.run(&description, &ce_id, &session).await?;
         drop(slot);
+        if matches!(outcome, Outcome::Exit(0)) {
+            let sent = tokio::select! {
+                sent = self.stage_out(&description, &session) => sent,
+                () = self.left("running") => return Ok(()),
+            };
+            if let Err(reason) = sent {
+                outcome = Outcome::Failed(format!("Failed in data staging: {reason}"));
+            }
+        }
         self.end(outcome).await
     }
 
@@ -254,23 +269,39 @@ impl Driver {
         self.row(|job| job.arcstate() == Some(arcstate))
     }
 
-    async fn stage_remote(
-        &self,
-        description: &Description,
-        session: &std::path::Path,
-    ) -> Result<Result<(), String>, Over> {
-        let proxyid = self.row(|job| job.proxyid)?;
-        let proxy = self.shared.read(|state| state.proxies.get(&proxyid).map(|proxy| proxy.pem.clone()));
-        Ok(stage::download(description, session, &proxy.unwrap_or_default(), &self.shared.pki.ca_dir()).await)
+    async fn stage_in(&self, description: &Description, session: &Path) -> Result<(), String> {
+        if description.inputs.iter().all(Input::is_local) {
+            return Ok(());
+        }
+        let (proxy, ca_dir) = (self.proxy().await, self.shared.pki.ca_dir());
+        stage::download(description, session, &Client { proxy: &proxy, ca_dir: &ca_dir }).await
+    }
+
+    async fn stage_out(&self, description: &Description, session: &Path) -> Result<(), String> {
+        if description.outputs.iter().all(|output| !output.target.contains("://")) {
+            return Ok(());
+        }
+        let (proxy, ca_dir) = (self.proxy().await, self.shared.pki.ca_dir());
+        stage::deliver(description, session, &Client { proxy: &proxy, ca_dir: &ca_dir }).await
+    }
+
+    /// The owner's delegated proxy. During a delegation there is none: a real CE tries again for some time.
+    async fn proxy(&self) -> String {
+        for _ in 0..PROXY_TRIES {
+            let proxy = self.shared.read(|state| {
+                let proxy = state.proxies.get(&state.jobs.get(&self.id)?.proxyid)?;
+                proxy.complete.then(|| proxy.pem.clone())
+            });
+            if let Some(proxy) = proxy {
+                return proxy;
+            }
+            tokio::time::sleep(PROXY_PAUSE).await;
+        }
+        String::new()
     }
 
     /// Runs the executable and waits for its end.
-    async fn run(
-        &self,
-        description: &Arc<Description>,
-        ce_id: &str,
-        session: &std::path::Path,
-    ) -> Result<Outcome, Over> {
+    async fn run(&self, description: &Arc<Description>, ce_id: &str, session: &Path) -> Result<Outcome, Over> {
         let begin = now();
         let url = format!("{}/arex/{ce_id}", self.shared.ce_url);
         let mut process = match process::Process::start(description, session, ce_id, &url) {

@@ -1,5 +1,5 @@
 //! Brings a job's inputs into its session directory: uploaded ones when the server submits the job to the CE, remote
-//! ones when the CE prepares it.
+//! ones when the CE prepares it; and takes outputs with a URL away when it has ended.
 
 use std::{
     fs, io,
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::fetch;
+use super::transfer::Client;
 use crate::{desc::Description, rest::data::inside};
 
 /// Makes the session directory and copies the uploaded inputs into it.
@@ -36,19 +36,24 @@ pub(super) fn upload(description: &Description, data: &Path, session: &Path) -> 
 }
 
 /// Fetches the inputs that lie elsewhere, with the delegated proxy.
-pub(super) async fn download(
-    description: &Description,
-    session: &Path,
-    proxy: &str,
-    ca_dir: &Path,
-) -> Result<(), String> {
+pub(super) async fn download(description: &Description, session: &Path, client: &Client<'_>) -> Result<(), String> {
     for input in description.inputs.iter().filter(|input| !input.is_local()) {
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", input.source);
         let to = place(session, &input.name).map_err(|error| fail(&error))?;
         make_parent(&to).map_err(|error| fail(&error))?;
-        fetch::get(&input.source, proxy, ca_dir, &to).await.map_err(|error| fail(&error))?;
+        client.get(&input.source, &to).await.map_err(|error| fail(&error))?;
         let mode = fs::Permissions::from_mode(mode(description, &input.name));
         fs::set_permissions(&to, mode).map_err(|error| fail(&error))?;
+    }
+    Ok(())
+}
+
+/// Sends the outputs that have a URL there.
+pub(super) async fn deliver(description: &Description, session: &Path, client: &Client<'_>) -> Result<(), String> {
+    for output in description.outputs.iter().filter(|output| output.target.contains("://")) {
+        let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", output.target);
+        let from = place(session, &output.name).map_err(|error| fail(&error))?;
+        client.put(&output.target, &from).await.map_err(|error| fail(&error))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     future::Future,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -137,19 +137,19 @@ impl Bed {
     }
 }
 
-/// All tests share one PKI: its keys take long to make. The lock keeps two test programs from making it at once.
+/// The PKI that all tests share: its keys take long to make. While the lock is held, nobody else makes it.
+pub(crate) fn shared_pki() -> (PathBuf, File) {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let lock = File::create(dir.join("pki.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    (dir.join("pki"), lock)
+}
+
 async fn start(dir: &TempDir, change: impl FnOnce(&mut Options)) -> Sandbox {
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (pki, _lock) = tokio::task::spawn_blocking(shared_pki).await.unwrap();
     let mut options = Options::new(dir.path().join("d"));
-    options.pki_dir = Some(shared.join("pki"));
+    options.pki_dir = Some(pki);
     change(&mut options);
-    let path = shared.join("pki.lock");
-    let lock = tokio::task::spawn_blocking(|| {
-        let file = File::create(path).unwrap();
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
-        file
-    });
-    let _lock = lock.await.unwrap();
     Sandbox::start(options).await.unwrap()
 }
 
