@@ -22,6 +22,8 @@ use crate::remote::{ErrorClass, RemoteError};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long somebody waits for a delegation that is under way.
+const SETTLE: Duration = Duration::from_secs(20);
 /// First and longest pause between two delegations that were not asked for.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// A new proxy must live so much longer than the delegated one to be delegated unasked.
@@ -48,6 +50,7 @@ pub struct AuthHandle {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<AuthState>,
     status: watch::Receiver<Status>,
+    settled: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,14 @@ impl AuthHandle {
     /// Goes by another configuration from now on.
     pub async fn configure(&self, config: Config) {
         let _ = self.commands.send(Command::Config(Box::new(config))).await;
+    }
+
+    /// Why the token cannot be used. Waits while it is just being made, so that the first call to a new daemon is not told
+    /// that something is missing which comes a moment later.
+    pub async fn problem(&self) -> Option<ApiError> {
+        let mut settled = self.settled.clone();
+        let _ = tokio::time::timeout(SETTLE, settled.wait_for(|settled| *settled)).await;
+        self.state.borrow().problem.clone()
     }
 
     /// The credential as it is now.
@@ -121,6 +132,8 @@ pub struct Actor {
     state: watch::Sender<AuthState>,
     status: watch::Sender<Status>,
     credential: watch::Sender<Credential>,
+    /// Nothing is being delegated.
+    settled: watch::Sender<bool>,
 }
 
 impl Actor {
@@ -145,6 +158,7 @@ impl Actor {
             state: watch::Sender::default(),
             status: watch::Sender::new(empty_status()),
             credential: watch::Sender::default(),
+            settled: watch::Sender::new(false),
             client: client.with_token(None),
             equip,
             journal,
@@ -172,7 +186,12 @@ impl Actor {
     pub fn start(mut self, board: Board, rejected: mpsc::Receiver<u64>, stop: CancellationToken) -> AuthHandle {
         self.board = Some(board);
         let (commands, receiver) = mpsc::channel(16);
-        let handle = AuthHandle { commands, state: self.state.subscribe(), status: self.status.subscribe() };
+        let handle = AuthHandle {
+            commands,
+            state: self.state.subscribe(),
+            status: self.status.subscribe(),
+            settled: self.settled.subscribe(),
+        };
         tokio::spawn(self.run(receiver, rejected, stop));
         handle
     }
@@ -201,9 +220,11 @@ impl Actor {
                 },
             }
             if self.should_delegate() {
+                self.settled.send_replace(false);
                 self.delegate_unasked().await;
             }
             self.publish();
+            self.settled.send_replace(true);
         }
     }
 

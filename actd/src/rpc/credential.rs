@@ -19,7 +19,7 @@ pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethod
 
 async fn info(api: &Api) -> Result<Info, ApiError> {
     // Without a token the server would only say that it is missing; our own words say what to do.
-    if let Some(problem) = api.auth.state().borrow().problem.clone() {
+    if let Some(problem) = api.auth.problem().await {
         return Err(problem);
     }
     let config = api.config.get();

@@ -185,6 +185,9 @@ fn call(raw: &RawValue) -> Result<Call, MethodResponse> {
         id: Option<&'a RawValue>,
     }
     let read_id = |raw: &RawValue| serde_json::from_str::<Id<'_>>(raw.get()).map(Id::into_owned).ok();
+    if !raw.get().starts_with('{') {
+        return Err(invalid(Id::Null, "it must be an object"));
+    }
     let wire: Wire<'_> = serde_json::from_str(raw.get()).map_err(|e| {
         let id = serde_json::from_str::<OnlyId<'_>>(raw.get()).ok().and_then(|o| o.id).and_then(read_id);
         invalid(id.unwrap_or(Id::Null), &e.to_string())

@@ -167,6 +167,9 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
 
 async fn refresh(api: &Api, max_age_ms: Option<u64>) {
     let never = api.engine.as_of().is_none();
+    if never && api.auth.problem().await.is_some() {
+        return;
+    }
     let max_age = match max_age_ms {
         Some(ms) => Duration::from_millis(ms),
         // A daemon that has just started knows nothing yet: its first list is worth waiting for.

@@ -1,0 +1,6 @@
+//! The daemon as its clients see it: start and end, the socket, the framings, the limits.
+
+mod daemon;
+mod framing;
+mod life;
+mod limits;
