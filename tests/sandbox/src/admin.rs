@@ -155,7 +155,7 @@ struct Row {
     session: Option<std::path::PathBuf>,
 }
 
-fn row(shared: &Shared, job: &Job) -> Row {
+fn row(shared: &Shared, state: &Rows, job: &Job) -> Row {
     let arc = job.arc.as_ref();
     Row {
         id: job.id,
@@ -167,19 +167,20 @@ fn row(shared: &Shared, job: &Job) -> Row {
         job_id: arc.and_then(|arc| arc.job_id.clone()),
         error: arc.and_then(|arc| arc.error.clone()),
         exit_code: arc.and_then(|arc| arc.exit_code),
-        runs: job.runs,
+        runs: state.runs_by_job.get(&job.id).copied().unwrap_or(0),
         results: job.results.clone(),
         session: arc.and_then(|arc| arc.id_from_endpoint.as_ref()).map(|id| shared.dirs.session(id)),
     }
 }
 
 async fn jobs(State(admin): State<Admin>) -> Response {
-    let rows: Vec<_> = admin.shared.read(|state| state.jobs.values().map(|job| row(&admin.shared, job)).collect());
+    let rows: Vec<_> =
+        admin.shared.read(|state| state.jobs.values().map(|job| row(&admin.shared, state, job)).collect());
     Json(rows).into_response()
 }
 
 async fn job(State(admin): State<Admin>, Path(id): Path<i64>) -> Response {
-    match admin.shared.read(|state| state.jobs.get(&id).map(|job| row(&admin.shared, job))) {
+    match admin.shared.read(|state| state.jobs.get(&id).map(|job| row(&admin.shared, state, job))) {
         Some(row) => Json(row).into_response(),
         None => no_such_job(id),
     }
@@ -266,8 +267,7 @@ async fn add_synthetic(State(admin): State<Admin>, Json(wish): Json<Synthetic>) 
 }
 
 async fn runs(State(admin): State<Admin>) -> Json<Value> {
-    let (jobs, descriptions) = run::counts(&admin.shared);
-    Json(json!({ "jobs": jobs, "descriptions": descriptions }))
+    Json(admin.shared.read(|state| json!({ "jobs": state.runs_by_job, "descriptions": state.runs_by_description })))
 }
 
 async fn stats(State(admin): State<Admin>) -> Json<Value> {

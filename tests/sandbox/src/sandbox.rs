@@ -21,6 +21,7 @@ use crate::{
     pki::{Pki, PkiError, ProxyOptions},
     rest, run,
     shared::{self, Cluster, Dirs, Sessions, Shared},
+    snapshot,
     tls::{ClientCert, acceptor},
     webdav::{self, WebDav},
 };
@@ -106,7 +107,7 @@ impl Sandbox {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let dirs = cannot(format!("use {}", options.dir.display()), Dirs::new(&options.dir))?;
         let pki = Pki::create(&options.pki_dir.clone().unwrap_or_else(|| dirs.join("pki")))?;
-        let state = cannot("read the snapshot state.json", shared::load(&dirs))?;
+        let state = cannot("read the snapshot state.jsonl", snapshot::load(&dirs))?;
         let state = Arc::new(Mutex::new(state));
         let old = ports(&dirs.join("ports.json"));
 
@@ -166,8 +167,7 @@ impl Sandbox {
                 tracing::error!(%error, "the admin port ended");
             }
         });
-        let saver = shared.clone();
-        shared.tasks.spawn(async move { saver.keep_snapshot().await });
+        shared.tasks.spawn(snapshot::keep(shared.clone()));
         run::resume(&shared);
         Ok(Self { shared, info, ce, webdav })
     }
@@ -229,7 +229,8 @@ impl Sandbox {
         if let Some(webdav) = Arc::into_inner(self.webdav) {
             webdav.stop().await;
         }
-        self.shared.save_if_changed();
+        self.shared.change(|state| state.closed = true);
+        snapshot::save(&self.shared);
     }
 }
 

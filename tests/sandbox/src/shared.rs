@@ -1,14 +1,10 @@
-//! What the parts of one running sandbox have in common: settings, directories, the state behind its lock, and the
-//! snapshot of it on disk.
+//! What the parts of one running sandbox have in common: settings, directories, and the state behind its lock.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use openssl::ssl::SslAcceptor;
@@ -64,10 +60,6 @@ impl Dirs {
         &self.root
     }
 
-    fn snapshot(&self) -> PathBuf {
-        self.root.join("state.json")
-    }
-
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
@@ -101,8 +93,8 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     state: Arc<Mutex<State>>,
-    dirty: AtomicBool,
-    changed: Notify,
+    /// Something is not in the snapshot yet.
+    pub(crate) changed: Notify,
 }
 
 impl Shared {
@@ -130,7 +122,6 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             state,
-            dirty: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -143,57 +134,8 @@ impl Shared {
     /// Changes the state; the snapshot follows soon.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let result = change(&mut lock(&self.state));
-        self.dirty.store(true, Ordering::Release);
         self.changed.notify_one();
         result
-    }
-
-    /// Writes snapshots until the sandbox stops, and one more then. With many jobs a snapshot takes long, so the
-    /// pause after it grows with it.
-    pub(crate) async fn keep_snapshot(&self) {
-        let mut pause = Duration::from_millis(100);
-        while !self.stop.is_cancelled() {
-            tokio::select! {
-                () = self.changed.notified() => {}
-                () = self.stop.cancelled() => break,
-            }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => break,
-            }
-            let begin = Instant::now();
-            self.save_if_changed();
-            pause = Duration::from_millis(100).max(begin.elapsed() * 20);
-        }
-    }
-
-    /// Writes the snapshot if something changed since the last.
-    pub(crate) fn save_if_changed(&self) {
-        if !self.dirty.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        let text = self.read(serde_json::to_vec);
-        let path = self.dirs.snapshot();
-        let part = path.with_extension("part");
-        let written = text
-            .map_err(io::Error::other)
-            .and_then(|text| fs::write(&part, text))
-            .and_then(|()| fs::rename(&part, &path));
-        if let Err(error) = written {
-            tracing::error!(%error, path = %path.display(), "the snapshot was not written");
-        }
-    }
-}
-
-/// Reads the snapshot of an earlier run, or begins with an empty state.
-pub(crate) fn load(dirs: &Dirs) -> io::Result<State> {
-    match fs::read(dirs.snapshot()) {
-        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let token_key = (0..32).map(|_| fastrand::alphanumeric()).collect();
-            Ok(State { token_key, ..State::default() })
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -330,10 +330,11 @@ fn token(key: &str, payload: &Value) -> String {
 async fn tokens() {
     let bed = frozen(5, &[1, 2, 3, 5]).await;
     let names = Names::of(&bed);
-    let snapshot = bed.sandbox.info().dir.join("state.json");
+    let snapshot = bed.sandbox.info().dir.join("state.jsonl");
     let key = wait("the snapshot", || async {
         let text = fs::read_to_string(&snapshot).map_err(|error| error.to_string())?;
-        let state: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let first = text.lines().next().unwrap_or_default();
+        let state: Value = serde_json::from_str(first).map_err(|error| error.to_string())?;
         Ok(state["token_key"].as_str().unwrap().to_owned())
     })
     .await;

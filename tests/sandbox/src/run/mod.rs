@@ -7,7 +7,7 @@ mod process;
 mod stage;
 mod transfer;
 
-use std::{collections::HashMap, io, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
@@ -311,7 +311,6 @@ impl Driver {
         let started = self.shared.change(|state| {
             let job = state.jobs.get_mut(&self.id).filter(|job| job.generation == self.generation);
             let Some(job) = job.filter(|job| job.arcstate() == Some("submitted")) else { return false };
-            job.runs += 1;
             job.enter("running", begin);
             job.report("Running", begin);
             if let Some(arc) = &mut job.arc {
@@ -319,6 +318,7 @@ impl Driver {
                 arc.execution_node = Some("sandbox".to_owned());
             }
             let line = description.command_line();
+            *state.runs_by_job.entry(self.id).or_default() += 1;
             *state.runs_by_description.entry(format!("{}: {line}", description.name)).or_default() += 1;
             true
         });
@@ -445,13 +445,4 @@ async fn sleep_or_forever(limit: Option<Duration>) {
 
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> io::Result<R> + Send + 'static) -> io::Result<R> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
-/// Runs counted per job row and per description.
-pub(crate) fn counts(shared: &Shared) -> (HashMap<i64, u32>, HashMap<String, u32>) {
-    shared.read(|state| {
-        let rows = state.jobs.values().map(|job| (job.id, job.runs)).collect();
-        let texts = state.runs_by_description.iter().map(|(text, runs)| (text.clone(), *runs)).collect();
-        (rows, texts)
-    })
 }

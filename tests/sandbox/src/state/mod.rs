@@ -79,8 +79,6 @@ pub(crate) struct Job {
     pub(crate) arc: Option<ArcRow>,
     /// Where finished outputs lie; absent until they were fetched.
     pub(crate) results: Option<PathBuf>,
-    /// How often the executable was really started for this row.
-    pub(crate) runs: u32,
     /// Steps of a driver with an older number are void (the state was forced, or the job resubmitted).
     pub(crate) generation: u64,
     /// No driver moves this job: its state was set by hand.
@@ -152,12 +150,18 @@ pub(crate) struct State {
     pub(crate) last_client_id: i64,
     pub(crate) last_arc_id: i64,
     pub(crate) last_proxy_id: i64,
+    /// In a snapshot each has a line of its own.
+    #[serde(skip)]
     pub(crate) jobs: BTreeMap<i64, Job>,
     pub(crate) proxies: BTreeMap<i64, Proxy>,
     /// HMAC key of the tokens.
     pub(crate) token_key: String,
-    /// How often each description text was run, by job name and executable line.
+    /// How often the executable was really started for each row, the cleaned ones too.
+    pub(crate) runs_by_job: BTreeMap<i64, u32>,
+    /// The same by job name and command line.
     pub(crate) runs_by_description: BTreeMap<String, u32>,
+    /// The snapshot is the last of a run that ended in order.
+    pub(crate) closed: bool,
     /// The database connection broke: every request answers 500 until an administrator steps in.
     #[serde(skip)]
     pub(crate) broken: bool,
@@ -228,7 +232,6 @@ impl State {
             submitted: None,
             arc: None,
             results: None,
-            runs: 0,
             generation: 0,
             pinned: false,
             wake: Arc::default(),
