@@ -230,7 +230,7 @@ impl Sandbox {
             webdav.stop().await;
         }
         self.shared.change(|state| state.closed = true);
-        snapshot::save(&self.shared);
+        snapshot::save(&self.shared, true);
     }
 }
 

@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     state: Arc<Mutex<State>>,
+    /// Held while a snapshot is written.
+    pub(crate) saving: Mutex<()>,
     /// Something is not in the snapshot yet.
     pub(crate) changed: Notify,
 }
@@ -122,6 +124,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             state,
+            saving: Mutex::new(()),
             changed: Notify::new(),
         }
     }

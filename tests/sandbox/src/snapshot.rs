@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, BufWriter, Write},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -69,19 +69,20 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         let begin = Instant::now();
         let writer = shared.clone();
         // A panic while writing is reported by its task, and the next change tries again.
-        let _ = tokio::task::spawn_blocking(move || save(&writer)).await;
+        let _ = tokio::task::spawn_blocking(move || save(&writer, false)).await;
         pause = PAUSE.max(begin.elapsed() * PAUSE_FACTOR);
     }
 }
 
-/// Writes one snapshot; failures go to the log.
-pub(crate) fn save(shared: &Shared) {
-    if let Err(error) = write(shared) {
+/// Writes one snapshot; failures go to the log. One that is not the `last` gives up when the sandbox stops.
+pub(crate) fn save(shared: &Shared, last: bool) {
+    let _one_at_a_time = shared.saving.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = write(shared, last) {
         tracing::error!(%error, "the snapshot was not written");
     }
 }
 
-fn write(shared: &Shared) -> io::Result<()> {
+fn write(shared: &Shared, last: bool) -> io::Result<()> {
     let part = shared.dirs.join("state.part");
     let mut file = BufWriter::new(File::create(&part)?);
     let (first, ids) = shared.read(|state| (line(state), state.jobs.keys().copied().collect::<Vec<_>>()));
@@ -92,6 +93,9 @@ fn write(shared: &Shared) -> io::Result<()> {
             jobs.map(line).collect::<io::Result<Vec<_>>>()
         });
         file.write_all(&text?.concat())?;
+        if !last && shared.stop.is_cancelled() {
+            return Ok(());
+        }
     }
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
     fs::rename(part, shared.dirs.join(NAME))
