@@ -1,6 +1,7 @@
 //! Submitting, for `sub` and `run`: reads files, hands them to the daemon, follows the jobs until each is on the server
 //! or has failed, and takes back what is not when the user gives up. Prints what act prints; decides no exit code.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::io::Read;
@@ -82,6 +83,7 @@ impl Input {
         let reference = uuid::Uuid::new_v4();
         let mut items = self.refused;
         let mut submission = Submission::default();
+        let mut findings = Findings::default();
         let mut rest = self.texts.as_slice();
         for call in 0.. {
             if rest.is_empty() {
@@ -109,10 +111,11 @@ impl Input {
                 let Some(text) = now.get(item.description) else {
                     return Err(Failure::daemon("the daemon answered about a description that was not sent"));
                 };
-                diagnostics(ctx, &text.path, &item);
+                findings.show(ctx, &text.path, &item);
                 items.push((text.index, Item::from_reply(&text.path, item)));
             }
         }
+        findings.summary(ctx);
         items.sort_by_key(|(index, _)| *index);
         for (_, item) in items {
             submission.push(item);
@@ -168,16 +171,32 @@ fn json_len(text: &str) -> usize {
     text.bytes().map(escape).sum::<usize>() + 2
 }
 
-/// Findings in a description, in the form that editors and people know from compilers.
-fn diagnostics(ctx: &Ctx, path: &str, item: &SubmitItem) {
-    for d in &item.diagnostics {
-        let text = format!("{path}:{}:{}: {}[{}]: {}", d.line, d.column, d.level, d.code, d.message);
-        if d.level == "hint" && ctx.out.verbose == 0 {
-            continue;
+/// Findings in descriptions, in the form that editors and people know from compilers. What is found in many of them is
+/// shown once: a thousand descriptions are mostly alike.
+#[derive(Default)]
+struct Findings {
+    /// By code and sentence: in how many places.
+    seen: BTreeMap<(String, String), usize>,
+}
+
+impl Findings {
+    fn show(&mut self, ctx: &Ctx, path: &str, item: &SubmitItem) {
+        for d in item.diagnostics.iter().filter(|d| d.level != "hint" || ctx.out.verbose > 0) {
+            let times = self.seen.entry((d.code.clone(), d.message.clone())).or_default();
+            *times += 1;
+            if *times > 1 && d.level != "error" {
+                continue;
+            }
+            ctx.out.note(&format!("{path}:{}:{}: {}[{}]: {}", d.line, d.column, d.level, d.code, d.message));
+            if let Some(help) = &d.help {
+                ctx.out.note(&format!("  help: {help}"));
+            }
         }
-        ctx.out.note(&text);
-        if let Some(help) = &d.help {
-            ctx.out.note(&format!("  help: {help}"));
+    }
+
+    fn summary(&self, ctx: &Ctx) {
+        for ((code, _), times) in self.seen.iter().filter(|((code, _), n)| **n > 1 && !code.starts_with('E')) {
+            ctx.out.note(&format!("{code}: the same in {} more places", times - 1));
         }
     }
 }

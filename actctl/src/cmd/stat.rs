@@ -66,6 +66,9 @@ async fn server_table(
         // The server answers nothing to no columns, and act prints nothing.
         return Ok(0);
     }
+    if client.iter().chain(&arc).any(String::is_empty) {
+        return Err(no_column(""));
+    }
     let (mut rows, mut as_of) = (Vec::new(), None);
     for filter in pick.chunks() {
         let mut after = None;
@@ -77,7 +80,7 @@ async fn server_table(
                 after,
                 ..StatParams::default()
             };
-            let reply = session.call::<JobsStat>(&params).await?;
+            let reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
             for warning in &reply.warnings {
                 ctx.out.warn(warning);
             }
@@ -102,6 +105,18 @@ async fn server_table(
         _ => ctx.out.text(&table::act(&client, &arc, &rows))?,
     }
     Ok(rows.len())
+}
+
+/// The server refuses unknown columns in these words; that is the caller's mistake, not the server's.
+fn columns_only(f: Failure) -> Failure {
+    match f.message.split_once("Invalid column \"").and_then(|(_, rest)| rest.split_once('"')) {
+        Some((name, _)) => no_column(name),
+        None => f,
+    }
+}
+
+fn no_column(name: &str) -> Failure {
+    Failure::usage(format!("Invalid column \"{name}\"")).hint("`stat --get-cols` lists the columns that there are")
 }
 
 /// A row as an object: the two tables have columns of the same name.
@@ -267,6 +282,13 @@ mod tests {
         assert_eq!(names(None, "id,jobname"), ["id", "jobname"]);
         assert!(names(Some(""), "id").is_empty());
         assert_eq!(names(Some("id,"), "x"), ["id", ""]);
+    }
+
+    #[test]
+    fn an_unknown_column_is_a_mistake_of_usage() {
+        let f = columns_only(Failure::local("GET /jobs: refused with status 400: Invalid column \"nosuch\""));
+        assert_eq!((f.exit, f.message.as_str()), (2, "Invalid column \"nosuch\""));
+        assert_eq!(columns_only(Failure::local("x")).message, "x");
     }
 
     #[test]
