@@ -145,7 +145,7 @@ impl Daemon {
             let worker = hands.clone();
             let run: engine::Run = Arc::new(move |work, sink, cancel| Box::pin(worker.run(work, sink, cancel)));
             engine::start(engine_config(&config), store, loaded, run, actor.credential(), rejected)
-                .map_err(store_error)?
+                .map_err(|e| store_error(&e))?
         };
         let last = CancellationToken::new();
         let auth = actor.start(engine.board.clone(), rejections, last.clone());
@@ -338,14 +338,14 @@ fn keeps_awake(job: &Job, proxyid: ProxyId, policy: &Policy) -> bool {
     }
 }
 
-fn store_error(e: StoreError) -> ApiError {
+fn store_error(e: &StoreError) -> ApiError {
     ApiError::new(Kind::StoreFailed, e.to_string())
         .hint("the state directory is left as it is; see `actctl daemon logs`")
 }
 
 fn open(config: &Config) -> Result<(Store, Loaded), ApiError> {
-    let store = Store::open(&config.state).map_err(store_error)?;
-    let loaded = store.load().map_err(store_error)?;
+    let store = Store::open(&config.state).map_err(|e| store_error(&e))?;
+    let loaded = store.load().map_err(|e| store_error(&e))?;
     Ok((store, loaded))
 }
 

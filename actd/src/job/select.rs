@@ -224,7 +224,7 @@ fn names(term: &Term, job: &Job) -> bool {
     match term {
         Term::Id(id) => job.id() == Some(*id),
         Term::Range(from, to, step) => {
-            job.id().is_some_and(|id| (*from..=*to).contains(&id) && (id - from) % step == 0)
+            job.id().is_some_and(|id| (*from..=*to).contains(&id) && (id - from).is_multiple_of(*step))
         }
         Term::Key(key) => job.key == *key,
         Term::Last(_) => false,
@@ -265,7 +265,7 @@ fn resolve(
         }
         Term::Range(from, to, step) => {
             // Ranges may be huge, the jobs are not.
-            let inside = |id: u64| (*from..=*to).contains(&id) && (id - from) % step == 0;
+            let inside = |id: u64| (*from..=*to).contains(&id) && (id - from).is_multiple_of(*step);
             for (_, key) in by_id.iter().filter(|(id, _)| inside(**id)) {
                 hit = true;
                 found.insert(*key);

@@ -18,6 +18,7 @@ use super::Api;
 use super::answer::{View, groups};
 use super::register::register as add;
 use crate::engine::convert::wire_phase;
+use crate::job::Time;
 
 pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
     add::<DaemonHello, _, _>(module, |api, p| async move { hello(&api, &p) })?;
@@ -81,7 +82,7 @@ fn status(api: &Arc<Api>) -> Status {
         state: config.state.display().to_string(),
         config: config.instance.config.display().to_string(),
         server: config.server.as_str().trim_end_matches('/').to_owned(),
-        as_of: jobs.as_of.map(|t| t.rfc3339()),
+        as_of: jobs.as_of.map(Time::rfc3339),
         server_error: view.gates.server.as_ref().map(|(why, _)| why.clone()),
         phases,
         waiting,

@@ -202,7 +202,7 @@ fn call(raw: &RawValue) -> Result<Call, MethodResponse> {
     if wire.jsonrpc != "2.0" {
         return Err(invalid(reply_to(), "`jsonrpc` must be \"2.0\""));
     }
-    let params = match wire.params.map(|p| p.get()) {
+    let params = match wire.params.map(RawValue::get) {
         None | Some("null") => None,
         Some(p) if p.starts_with(['{', '[']) => Some(p.to_owned()),
         Some(_) => return Err(invalid(reply_to(), "`params` must be an object")),

@@ -19,7 +19,7 @@ use super::answer::{self, View};
 use super::register::register as add;
 use crate::engine::board::TransferKind;
 use crate::job::select::{self, BadSelector, Parsed};
-use crate::job::{Job, Key};
+use crate::job::{Job, Key, Time};
 
 /// Longest that a call waits for something to happen.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -94,11 +94,11 @@ fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
 fn reply(
     items: Vec<api::Job>,
     rev: u64,
-    as_of: Option<crate::job::Time>,
+    as_of: Option<Time>,
     next: Option<String>,
     missing: Vec<String>,
 ) -> JobList {
-    JobList { schema: "act.jobs/1".to_owned(), as_of: as_of.map(|t| t.rfc3339()), rev, items, next, missing }
+    JobList { schema: "act.jobs/1".to_owned(), as_of: as_of.map(Time::rfc3339), rev, items, next, missing }
 }
 
 /// In which revision jobs were first seen to be closed: closed jobs leave the board, and with it their revision.

@@ -19,7 +19,7 @@ use super::look::bad_selector;
 use super::register::register as add;
 use crate::auth::actor::remote_error;
 use crate::job::select::{self, Parsed};
-use crate::job::{Job, Key, ServerId};
+use crate::job::{Job, Key, ServerId, Time};
 use crate::work::Hands;
 
 /// Longest that a call waits for a fresher list.
@@ -156,7 +156,7 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
         client.chain(arc).collect()
     };
     Ok(StatReply {
-        as_of: as_of.map(|t| t.rfc3339()),
+        as_of: as_of.map(Time::rfc3339),
         keys: jobs.iter().map(|j| j.key.to_string()).collect(),
         rows: jobs.iter().map(row).collect(),
         missing,

@@ -11,7 +11,7 @@ fn job(key: u64, id: Option<u64>, name: &str, arcstate: Option<&str>) -> Job {
         origin: Origin::Submitted,
         proxyid: 1,
         name: (!name.is_empty()).then(|| name.into()),
-        batch: Some(if key % 2 == 0 { "even" } else { "odd" }.into()),
+        batch: Some(if key.is_multiple_of(2) { "even" } else { "odd" }.into()),
         webdav: None,
         phase: id.map_or(Phase::Queued, |id| Phase::Active { id }),
         seen: id.map(|id| Seen {
