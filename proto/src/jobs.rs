@@ -264,6 +264,8 @@ pub struct ListParams {
     pub since_rev: Option<u64>,
     /// Closed jobs too.
     pub closed: bool,
+    /// The server's list may be so old, in milliseconds; older: it is read again, within the daemon's own limits.
+    pub max_age_ms: Option<u64>,
 }
 
 /// Parameters of `jobs.changes`.

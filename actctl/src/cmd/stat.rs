@@ -11,6 +11,10 @@ use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
 use crate::pick::{Pick, pick};
 use crate::table;
 
+/// A list of the server's that is so old is good enough to look at.
+const GOOD_MS: u64 = 10_000;
+/// Unless what was asked for is not in it: another client may have submitted it a moment ago.
+const FRESH_MS: u64 = 2_000;
 /// The columns of `-o wide`.
 const WIDE: &[&str] = &["key", "id", "name", "arcstate", "state", "phase", "origin", "batch", "waiting", "results"];
 
@@ -73,14 +77,19 @@ async fn server_table(
     for filter in pick.chunks() {
         let mut after = None;
         loop {
-            let params = StatParams {
+            let mut params = StatParams {
                 filter: filter.clone(),
                 client: client.clone(),
                 arc: arc.clone(),
                 after,
+                max_age_ms: Some(GOOD_MS),
                 ..StatParams::default()
             };
-            let reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
+            let mut reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
+            if params.after.is_none() && (reply.rows.is_empty() || !reply.missing.is_empty()) {
+                params.max_age_ms = Some(FRESH_MS);
+                reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
+            }
             for warning in &reply.warnings {
                 ctx.out.warn(warning);
             }
@@ -247,10 +256,14 @@ async fn pages(
     closed: bool,
     jobs: &mut Vec<Job>,
 ) -> Result<Option<String>, Failure> {
-    let mut params = ListParams { filter, closed, ..ListParams::default() };
+    let mut params = ListParams { filter, closed, max_age_ms: Some(GOOD_MS), ..ListParams::default() };
     loop {
-        let reply = session.call::<JobsList>(&params).await?;
+        let mut reply = session.call::<JobsList>(&params).await?;
         if params.after.is_none() {
+            if reply.items.is_empty() || !reply.missing.is_empty() {
+                params.max_age_ms = Some(FRESH_MS);
+                reply = session.call::<JobsList>(&params).await?;
+            }
             missing(ctx, &reply.missing);
         }
         jobs.extend(reply.items);

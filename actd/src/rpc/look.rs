@@ -16,6 +16,7 @@ use jsonrpsee::core::RegisterMethodError;
 
 use super::Api;
 use super::answer::{self, View};
+use super::stat;
 use super::register::register as add;
 use crate::engine::board::TransferKind;
 use crate::job::select::{self, BadSelector, Parsed};
@@ -26,7 +27,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 const DEFAULT_HISTORY: usize = 1_000;
 
 pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
-    add::<JobsList, _, _>(module, |api, p| async move { list(&api, &p) })?;
+    add::<JobsList, _, _>(module, |api, p| async move { list(&api, &p).await })?;
     add::<JobsChanges, _, _>(module, |api, p| async move { changes(&api, p).await })?;
     add::<JobsHistory, _, _>(module, |api, p| async move { history(&api, &p) })?;
     add::<JobsLog, _, _>(module, |api, p| async move { log(&api, &p.job) })?;
@@ -58,7 +59,8 @@ fn wire(api: &Api, jobs: &[Arc<Job>], view: &View) -> Vec<api::Job> {
     jobs.iter().map(|j| answer::job(j, view, source(j), progress.get(&j.key).copied())).collect()
 }
 
-fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
+async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
+    stat::refresh(api, p.max_age_ms).await;
     let limit = page(p.limit, MAX_PAGE);
     let config = api.config.get();
     let after = p.after.as_deref().map(key).transpose()?;
@@ -82,6 +84,9 @@ fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
         });
     } else {
         jobs.retain(|j| select::is_shown(j));
+    }
+    if as_of.is_none() && jobs.is_empty() {
+        stat::no_list(api)?;
     }
     jobs.retain(|j| after.is_none_or(|key| j.key > key));
     let more = jobs.len() > limit;

@@ -16,6 +16,7 @@ use super::Api;
 use super::answer::item;
 use super::look::{bad_selector, operation_number};
 use super::register::register as add;
+use super::stat::refresh;
 use crate::engine::handle::{Get, Verb};
 use crate::job::select::{self, Parsed, Term};
 use crate::job::{Job, Key, Origin};
@@ -31,6 +32,9 @@ pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethod
     Ok(())
 }
 
+/// A list that is so old is good enough for calls that change jobs.
+const FRESH_MS: u64 = 2_000;
+
 /// What a filter means for a call that changes jobs.
 struct Meant {
     /// Jobs whose state allows it.
@@ -38,6 +42,14 @@ struct Meant {
     /// Jobs that match but whose state does not.
     unfit: Vec<Arc<Job>>,
     missing: Vec<String>,
+}
+
+/// Jobs that another client submitted a moment ago are meant, too: the list must not be old. Keys are our own jobs'.
+async fn fresh(api: &Api, filter: &Filter) {
+    let own = |text: &String| matches!(Term::parse(text), Ok(Term::Key(_)));
+    if filter.select.is_empty() || !filter.select.iter().all(own) {
+        refresh(api, Some(FRESH_MS)).await;
+    }
 }
 
 fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Meant, ApiError> {
@@ -87,6 +99,7 @@ async fn bulk(api: &Api, verb: Verb, p: BulkParams) -> Result<Bulk, ApiError> {
         Verb::Adopt => |job: &Job| job.origin == Origin::Foreign,
     };
     let webdav = webdav(api, p.webdav.as_deref())?;
+    fresh(api, &p.filter).await;
     let meant = meant(api, &p.filter, allows)?;
     let skipped = meant.unfit.iter().map(|j| item(j));
     if p.dry_run {
@@ -115,6 +128,7 @@ async fn get(api: &Api, p: GetParams) -> Result<OperationStarted, ApiError> {
         return Err(ApiError::new(Kind::LocalFile, format!("there is no directory {}", p.dir)));
     }
     let webdav = webdav(api, p.webdav.as_deref())?;
+    fresh(api, &p.filter).await;
     let meant = meant(api, &p.filter, select::can_get)?;
     let mut missing = meant.missing;
     // Named and not in a state with results: told, as for jobs that do not exist.

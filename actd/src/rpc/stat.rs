@@ -165,7 +165,8 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
     })
 }
 
-async fn refresh(api: &Api, max_age_ms: Option<u64>) {
+/// Sees to it that the server's list is no older than that; without an age: that there is one at all.
+pub(super) async fn refresh(api: &Api, max_age_ms: Option<u64>) {
     let never = api.engine.as_of().is_none();
     if never && api.auth.problem().await.is_some() {
         return;
@@ -180,7 +181,7 @@ async fn refresh(api: &Api, max_age_ms: Option<u64>) {
 }
 
 /// There is nothing to show, and nothing was ever read: the reason is the answer.
-fn no_list(api: &Api) -> Result<(), ApiError> {
+pub(super) fn no_list(api: &Api) -> Result<(), ApiError> {
     if let Some(problem) = api.auth.state().borrow().problem.clone() {
         return Err(problem);
     }
