@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio_util::sync::DropGuard;
 
 use crate::{
     admin,
@@ -91,8 +92,10 @@ struct Ports {
     webdav: u16,
 }
 
-/// A running sandbox. Dropping it without [`Sandbox::shutdown`] leaves its tasks to the runtime.
+/// A running sandbox. Dropping it stops it without waiting and without a last snapshot.
 pub struct Sandbox {
+    /// First, so that everything has been told to stop before the rest is dropped.
+    _stop: DropGuard,
     shared: Arc<Shared>,
     info: Arc<Info>,
     ce: Ce,
@@ -169,7 +172,7 @@ impl Sandbox {
         });
         shared.tasks.spawn(snapshot::keep(shared.clone()));
         run::resume(&shared);
-        Ok(Self { shared, info, ce, webdav })
+        Ok(Self { _stop: shared.stop.clone().drop_guard(), shared, info, ce, webdav })
     }
 
     /// Addresses and paths.
