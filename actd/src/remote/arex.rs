@@ -7,12 +7,9 @@ use url::Url;
 
 use super::act::Entry;
 use super::error::{ErrorClass, RemoteError};
-use super::file::{FileRange, RemoteFile, range_headers};
+use super::file::{FileRange, MAX_LISTING, RemoteFile, entries_of, range_headers};
 use super::http::{Call, Reuse, Timeouts, Transport};
 use super::{path, wire};
-
-/// Largest directory listing.
-const MAX_LISTING: usize = 16 << 20;
 
 /// Address of a job on its CE: `https://HOST[:PORT]/arex/rest/1.0/jobs/ID`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +67,7 @@ impl ArexClient {
         call.headers = range_headers(range);
         let answer = self.transport.send(call).await?;
         match answer.status().as_u16() {
-            200 | 206 => RemoteFile::from_answer(answer, None, range).map(Some),
+            200 | 206 => RemoteFile::from_answer(answer, None, range).await.map(Some),
             404 | 410 | 416 => Ok(None),
             _ => Err(answer.refusal().await),
         }
@@ -84,9 +81,18 @@ impl ArexClient {
         match answer.status().as_u16() {
             200 => {
                 let body = answer.bytes(MAX_LISTING).await?;
-                let listing: wire::Directory = serde_json::from_slice(&body)
-                    .map_err(|e| answer.nonsense(format!("the listing is not the JSON of A-REX ({e})")))?;
-                Ok(Some(listing.entries().ok_or_else(|| answer.nonsense("a listing with a name that is not text"))?))
+                // Observed on a real A-REX 6: an empty directory has an empty body.
+                let listing = if body.is_empty() {
+                    wire::Directory::default()
+                } else {
+                    serde_json::from_slice(&body)
+                        .map_err(|e| answer.nonsense(format!("the listing is not the JSON of A-REX ({e})")))?
+                };
+                let mut entries = entries_of(listing, &answer)?;
+                for entry in &mut entries {
+                    entry.name = bytes_as_chars(std::mem::take(&mut entry.name));
+                }
+                Ok(Some(entries))
             }
             404 | 410 => Ok(None),
             _ => Err(answer.refusal().await),
@@ -111,9 +117,22 @@ impl ArexClient {
     }
 }
 
+/// The name behind one in which every byte has become a character: a real A-REX 6 writes the UTF-8 of `ø` as `\u00C3\u00B8`.
+fn bytes_as_chars(name: String) -> String {
+    let bytes: Result<Vec<u8>, _> = name.chars().map(|c| u8::try_from(u32::from(c))).collect();
+    bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_as_a_real_ce_writes_them() {
+        for (written, meant) in [("plain", "plain"), ("Ã¸.txt", "ø.txt"), ("ø.txt", "ø.txt"), ("č", "č")] {
+            assert_eq!(bytes_as_chars(written.into()), meant);
+        }
+    }
 
     #[test]
     fn addresses() {

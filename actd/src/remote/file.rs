@@ -2,11 +2,18 @@
 //! It must not write to disk, and must not resume by itself: the caller decides what to ask for.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::act::Entry;
 use super::error::{ErrorClass, RemoteError};
 use super::http::Answer;
 use super::limit::Place;
+use super::wire::Directory;
+
+/// Most entries of one directory; a longer listing is an error.
+const MAX_ENTRIES: usize = 200_000;
+/// Largest listing of one directory, in bytes.
+pub(crate) const MAX_LISTING: usize = 16 << 20;
 
 /// What to read of a file.
 #[derive(Debug, Clone, Default)]
@@ -107,13 +114,25 @@ impl RemoteFile {
     }
 
     /// Reads the head of a 200 or 206 answer to a request for `range`.
-    pub(crate) fn from_answer(answer: Answer, place: Option<Place>, range: &FileRange) -> Result<Self, RemoteError> {
+    pub(crate) async fn from_answer(
+        mut answer: Answer,
+        place: Option<Place>,
+        range: &FileRange,
+    ) -> Result<Self, RemoteError> {
+        let mut length = answer.length();
+        if length.is_none()
+            && answer.status() == StatusCode::OK
+            && is_chunked(&answer)
+            && answer.chunk().await?.is_none()
+        {
+            // Observed on a real A-REX 6: an empty file comes without length, as an empty chunked body.
+            length = Some(0);
+        }
         let broken = |detail: &str| answer.error(ErrorClass::Server, detail);
         if answer.header(header::CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
             return Err(broken("a compressed answer, which was not asked for"));
         }
-        let length =
-            answer.length().ok_or_else(|| broken("a file without its length: a truncated one could not be told"))?;
+        let length = length.ok_or_else(|| broken("a file without its length: a truncated one could not be told"))?;
         let (offset, total) = match answer.status().as_u16() {
             206 => {
                 let (first, last, total) = answer
@@ -133,6 +152,21 @@ impl RemoteFile {
         let validator = Validator::of(answer.headers());
         Ok(Self { answer, _place: place, offset, total, left: length, validator })
     }
+}
+
+fn is_chunked(answer: &Answer) -> bool {
+    answer.header(header::TRANSFER_ENCODING).is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+}
+
+/// The entries of a listing, if it is of a size that can be true and each name is text: one that is not would be a file
+/// that is silently not downloaded.
+pub(super) fn entries_of(directory: Directory, answer: &Answer) -> Result<Vec<Entry>, RemoteError> {
+    let entries = directory.entries().ok_or_else(|| answer.nonsense("a listing with a name that is not text"))?;
+    if entries.len() > MAX_ENTRIES {
+        let count = entries.len();
+        return Err(answer.nonsense(format!("a directory of {count} entries; {MAX_ENTRIES} is the most accepted")));
+    }
+    Ok(entries)
 }
 
 /// `bytes FIRST-LAST/TOTAL` with FIRST <= LAST < TOTAL.

@@ -2,7 +2,6 @@
 //! missing key are the same, and one element that cannot be read does not spoil its list.
 //! Private to `remote`: nothing outside sees these types, and nothing here decides what an answer means.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -254,6 +253,12 @@ pub(super) fn for_each<'de, T: Deserialize<'de>>(
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Name(pub(super) Option<String>);
 
+impl Name {
+    fn of(bytes: &[u8]) -> Self {
+        Self(Some(String::from_utf8_lossy(bytes).into_owned()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameVisitor;
@@ -263,10 +268,7 @@ impl<'de> Deserialize<'de> for Name {
                 f.write_str("a file name")
             }
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Name, E> {
-                Ok(Name(Some(match String::from_utf8_lossy(bytes) {
-                    Cow::Borrowed(name) => name.to_owned(),
-                    Cow::Owned(name) => name,
-                })))
+                Ok(Name::of(bytes))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Name, A::Error> {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
@@ -277,22 +279,49 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// `GET /jobs/ID/results/DIR/`. Newer servers of the family use plural keys.
+/// Names in a listing: a list, or one name alone. Observed on a real A-REX 6: a list of one is written without brackets.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<Name>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = Names;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("file names")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Names, E> {
+                Ok(Names(vec![Name::of(bytes)]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_bytes(NamesVisitor)
+    }
+}
+
+/// A directory: of a job's results (`GET /jobs/ID/results/DIR/`), or of a session on a CE. Newer servers use plural keys.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Directory {
     #[serde(alias = "dirs")]
-    pub(super) dir: Vec<Name>,
+    dir: Option<Names>,
     #[serde(alias = "files")]
-    pub(super) file: Vec<Name>,
+    file: Option<Names>,
 }
 
 impl Directory {
     /// Directories, then files; `None` if a name was not text: it would be a file that is silently not downloaded.
     pub(super) fn entries(self) -> Option<Vec<Entry>> {
         let entry = |is_dir| move |name: Name| name.0.map(|name| Entry { name, is_dir });
-        let dirs = self.dir.into_iter().map(entry(true));
-        dirs.chain(self.file.into_iter().map(entry(false))).collect()
+        let dirs = self.dir.unwrap_or_default().0.into_iter().map(entry(true));
+        dirs.chain(self.file.unwrap_or_default().0.into_iter().map(entry(false))).collect()
     }
 }
 
@@ -353,13 +382,25 @@ mod tests {
 
     #[test]
     fn names_outside_utf8_do_not_hide_the_others() {
-        let dir: Directory =
-            serde_json::from_str(r#"{"dir":["sub"],"file":["sm\u00f8r","bad\udcff","x"],"new":1}"#).expect("read");
-        let names: Vec<_> = dir.file.iter().map(|n| n.0.as_deref().unwrap_or_default()).collect();
-        assert_eq!(names[0], "smør");
-        assert!(names[1].starts_with("bad\u{fffd}"));
-        assert_eq!(names[2], "x");
-        assert_eq!(dir.dir.len(), 1);
+        let body = r#"{"dir":["sub"],"file":["sm\u00f8r","bad\udcff","x"],"new":1}"#;
+        let dir: Directory = serde_json::from_str(body).expect("read");
+        let entries = dir.entries().expect("names");
+        let names: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.is_dir)).collect();
+        assert_eq!((names[0], names[1]), (("sub", true), ("smør", false)));
+        assert!(names[2].0.starts_with("bad\u{fffd}"));
+        assert_eq!(names[3], ("x", false));
+    }
+
+    #[test]
+    fn listings_of_a_ce() {
+        let count = |body: &str| serde_json::from_str::<Directory>(body).map(|d| d.entries().map(|e| e.len()));
+        assert_eq!(count(r#"{"file":["err.txt","out.txt"],"dir":"d"}"#).expect("read"), Some(3));
+        assert_eq!(count(r#"{"file":"y"}"#).expect("read"), Some(1));
+        assert_eq!(count(r#"{"files":[],"dirs":null}"#).expect("read"), Some(0));
+        assert_eq!(count("{}").expect("read"), Some(0));
+        assert_eq!(count(r#"{"file":[["nested"]]}"#).expect("read"), None);
+        assert!(count(r#"{"file":{"a":1}}"#).is_err());
+        assert!(count(r#"{"file":"a"#).is_err());
     }
 
     #[test]

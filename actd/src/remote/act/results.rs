@@ -4,17 +4,12 @@
 use http::Method;
 
 use super::super::error::{ErrorClass, RemoteError};
-use super::super::file::{FileRange, RemoteFile, range_headers};
+use super::super::file::{FileRange, MAX_LISTING, RemoteFile, entries_of, range_headers};
 use super::super::http::SendData;
 use super::super::limit::Lane;
 use super::super::{path, wire};
 use super::jobs::{old_dialect, parse};
 use super::{ActClient, Plan};
-
-/// Most entries of one directory; a longer listing is an error.
-const MAX_ENTRIES: usize = 200_000;
-/// Largest listing of one directory.
-const MAX_LISTING: usize = 16 << 20;
 
 /// One name in a results directory, exactly as the server sent it: not checked, not safe to use as a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +40,7 @@ impl ActClient {
         };
         let body = answer.bytes(MAX_LISTING).await?;
         let directory: wire::Directory = parse(&answer, &body)?;
-        let count = directory.dir.len() + directory.file.len();
-        if count > MAX_ENTRIES {
-            return Err(answer.nonsense(format!("a directory of {count} entries; {MAX_ENTRIES} is the most accepted")));
-        }
-        directory.entries().map(Ok).ok_or_else(|| answer.nonsense("a listing with a name that is not text"))
+        entries_of(directory, &answer).map(Ok)
     }
 
     /// Starts reading a file of a done job's results. `file` is a relative path as found by listings.
@@ -69,7 +60,7 @@ impl ActClient {
             let plan = Plan { lane: Lane::Transfer, data: SendData::Empty, json: false, sample: true };
             match self.request_with(Method::GET, &encoded, plan, range_headers(attempt)).await {
                 Ok((answer, place)) => {
-                    let file = RemoteFile::from_answer(answer, Some(place), attempt)?;
+                    let file = RemoteFile::from_answer(answer, Some(place), attempt).await?;
                     // A server that ignores If-Range must not splice two versions of a file.
                     if file.offset() > 0
                         && attempt.validator.is_some()
