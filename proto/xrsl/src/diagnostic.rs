@@ -114,6 +114,13 @@ impl Diagnostic {
         Self { code, level, message: message.into(), span, help: None, fix: None, rejected: false }
     }
 
+    /// Drops a fix that cannot be applied, because a `^` delimiter cuts a character of the text in two.
+    pub(crate) fn keep_sound_fix(&mut self, text: &str) {
+        if !self.fix.as_ref().is_some_and(|f| fits(text, &f.edits)) {
+            self.fix = None;
+        }
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -127,6 +134,12 @@ impl Diagnostic {
         self.fix = Some(fix);
         self
     }
+}
+
+/// Whether all edits start and end between characters of the text.
+pub(crate) fn fits(text: &str, edits: &[Edit]) -> bool {
+    let between = |at: u32| text.is_char_boundary(at as usize);
+    edits.iter().all(|e| between(e.span.start) && between(e.span.end))
 }
 
 /// Applies edits to a text; every other byte stays. Edits that overlap an earlier one (by position, then by order

@@ -44,18 +44,32 @@ pub(crate) fn is_named(text: &str, relation: &Relation, name: &str) -> bool {
 /// A description without `+` is returned whole. None if there is no such job.
 #[must_use]
 pub fn extract_job(parsed: &Parsed, index: usize) -> Option<String> {
-    let job = parsed.jobs().get(index)?;
+    let place = *job_places(parsed).get(index)?;
+    Some(job_text(parsed, index, place).0.text().to_owned())
+}
+
+/// Where the text of each job stands: between its parentheses in a `+`, or all of the description.
+pub(crate) fn job_places(parsed: &Parsed) -> Vec<Span> {
+    if parsed.jobs().is_empty() {
+        return Vec::new();
+    }
     let mut groups = Vec::new();
-    members(parsed.tree()?, &mut groups);
-    let Some(group) = groups.get(index) else {
-        return Some(parsed.text().to_owned());
-    };
-    let inside = Span { start: group.span.start + 1, end: group.span.end - 1 };
-    let text = parsed.text().get(inside.range())?.to_owned();
+    parsed.tree().into_iter().for_each(|tree| members(tree, &mut groups));
+    if groups.is_empty() {
+        return vec![Span::new(0, parsed.text().len())];
+    }
+    groups.iter().map(|g| Span { start: g.span.start + 1, end: g.span.end - 1 }).collect()
+}
+
+/// A job as a description of its own, and where its text starts in the whole; None if it had to be printed anew.
+pub(crate) fn job_text(parsed: &Parsed, index: usize, place: Span) -> (Parsed, Option<usize>) {
+    let canonical = parsed.jobs().get(index).map(crate::JobDescription::canonical).unwrap_or_default();
+    let alone = parse(parsed.text().get(place.range()).unwrap_or_default());
     // ARC's comment scan does not look at quotes, so cutting may (in theory) change what is a comment.
-    let again = parse(&text);
-    let same = again.jobs().len() == 1 && again.jobs()[0].canonical() == job.canonical();
-    Some(if same { text } else { job.canonical().to_owned() })
+    match alone.jobs() {
+        [job] if job.canonical() == canonical => (alone, Some(place.start as usize)),
+        _ => (parse(canonical), None),
+    }
 }
 
 fn members<'t>(node: &'t Node, out: &mut Vec<&'t Group>) {
@@ -98,18 +112,35 @@ pub(crate) fn set_value(relation: &Relation, value: &str) -> Edit {
     }
 }
 
+/// The text with all edits in place; None if one does not fit, because a `^` delimiter cuts a character in two.
+fn apply_all(text: &str, edits: &[Edit]) -> Option<String> {
+    let (edited, applied) = apply_edits(text, edits);
+    (applied == edits.len()).then_some(edited)
+}
+
+/// The syntax of the only job of a description.
+fn only_job(parsed: &Parsed) -> Option<&Node> {
+    let mut node = parsed.tree().filter(|_| parsed.jobs().len() == 1)?;
+    while let Node::Boolean(b) = node
+        && b.op == BoolOp::Multi
+    {
+        node = &b.groups.first()?.node;
+    }
+    Some(node)
+}
+
 /// Gives the job another name. The description must hold one job; None if it does not.
 #[must_use]
 pub fn rename(text: &str, name: &str) -> Option<String> {
     let parsed = parse(text);
-    let root = parsed.tree().filter(|_| parsed.jobs().len() == 1)?;
+    let root = only_job(&parsed)?;
     let named: Vec<Site<'_>> = sites(root).into_iter().filter(|s| is_named(text, s.relation, "jobname")).collect();
     let edits = if named.is_empty() {
         add_relation(text, root, &format!("(jobname={})", quote(name)))
     } else {
         named.iter().map(|s| set_value(s.relation, name)).collect()
     };
-    Some(apply_edits(text, &edits).0)
+    apply_all(text, &edits)
 }
 
 /// Adds an input file to the job. The description must hold one job; None if it does not.
@@ -117,8 +148,8 @@ pub fn rename(text: &str, name: &str) -> Option<String> {
 #[must_use]
 pub fn add_input(text: &str, name: &str, source: &str) -> Option<String> {
     let parsed = parse(text);
-    let root = parsed.tree().filter(|_| parsed.jobs().len() == 1)?;
-    Some(apply_edits(text, &add_inputs(text, root, &format!("({} {})", quote(name), quote(source)))).0)
+    let root = only_job(&parsed)?;
+    apply_all(text, &add_inputs(text, root, &format!("({} {})", quote(name), quote(source))))
 }
 
 /// The edits that add members, given as text, to `inputfiles`.
@@ -140,7 +171,7 @@ pub fn set_source(text: &str, name: &str, source: &str) -> Option<String> {
     let parsed = parse(text);
     let [job] = parsed.jobs() else { return None };
     let edits: Vec<Edit> = job.inputs.iter().filter(|i| i.name == name).flat_map(|i| source_edits(i, source)).collect();
-    (!edits.is_empty()).then(|| apply_edits(text, &edits).0)
+    apply_all(text, &edits).filter(|_| !edits.is_empty())
 }
 
 /// The edits that give an input another source. What stands behind an empty source is ignored by ARC but would become

@@ -13,6 +13,7 @@
 pub mod adl;
 pub mod attributes;
 pub mod diagnostic;
+pub mod differences;
 pub mod edit;
 pub mod eval;
 pub mod lint;

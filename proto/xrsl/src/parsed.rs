@@ -76,6 +76,7 @@ impl Parsed {
             parsed.flat = jobs;
             parsed.undefined = undefined;
         }
+        errors.iter_mut().for_each(|d| d.keep_sound_fix(&parsed.text));
         errors.sort_by_key(|d| (d.span.start, d.span.end));
         parsed.accepted = errors.is_empty();
         parsed.tree = tree;

@@ -7,8 +7,8 @@
 //! moved to the URLs they are meant for.
 
 use crate::adl;
-use crate::diagnostic::{Diagnostic, Edit, apply_edits};
-use crate::edit::{Site, add_inputs, extract_job, is_named, set_value, sites, source_edits};
+use crate::diagnostic::{Diagnostic, Edit, apply_edits, fits};
+use crate::edit::{Site, add_inputs, is_named, job_places, job_text, set_value, sites, source_edits};
 use crate::model::{JobDescription, Source};
 use crate::names::{self, check_input_name};
 use crate::parsed::{Parsed, parse};
@@ -146,8 +146,8 @@ pub fn submissions(text: &str) -> Result<Vec<Submission>, Vec<Diagnostic>> {
     }
     let mut out = Vec::new();
     let mut errors = Vec::new();
-    for index in 0..parsed.jobs().len() {
-        match xrsl_submission(&parsed, index) {
+    for (index, place) in job_places(&parsed).into_iter().enumerate() {
+        match xrsl_submission(&parsed, index, place) {
             Ok(submission) => out.push(submission),
             Err(more) => errors.extend(more),
         }
@@ -159,11 +159,10 @@ pub fn submissions(text: &str) -> Result<Vec<Submission>, Vec<Diagnostic>> {
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-fn xrsl_submission(all: &Parsed, index: usize) -> Result<Submission, Vec<Diagnostic>> {
-    let base = extract_job(all, index).unwrap_or_default();
+fn xrsl_submission(all: &Parsed, index: usize, place: Span) -> Result<Submission, Vec<Diagnostic>> {
     // Errors must point into the text that the caller has.
-    let offset = if base.len() == all.text().len() { Some(0) } else { all.text().find(&base) };
-    let parsed = parse(&base);
+    let (parsed, offset) = job_text(all, index, place);
+    let base = parsed.text().to_owned();
     let (Some(root), [job]) = (parsed.tree(), parsed.jobs()) else {
         return Err(vec![Diagnostic::error("E00", Span::at(0), "this job cannot stand alone")]);
     };
@@ -176,6 +175,16 @@ fn xrsl_submission(all: &Parsed, index: usize) -> Result<Submission, Vec<Diagnos
     let has_implicit = locals.iter().any(|l| l.implicit);
     let root_edits = has_implicit.then(|| ImplicitSite { edits: add_inputs(&base, root, HOLE) });
     let Draft { edits, notes, mut errors, .. } = draft;
+    let listed = source_sites.iter().flat_map(|s| match s {
+        SourceSite::Listed(places) => places.as_slice(),
+        _ => &[],
+    });
+    let implicit = root_edits.iter().flat_map(|s| &s.edits);
+    let all: Vec<Edit> = edits.iter().chain(listed).chain(implicit).cloned().collect();
+    if !fits(&base, &all) {
+        let message = "a '^' here is followed by a character that is no ASCII, which cannot be edited";
+        errors.push(Diagnostic::error("E00", job.span, message).help("use quotes instead of ^"));
+    }
     if !errors.is_empty() {
         for d in &mut errors {
             match offset {

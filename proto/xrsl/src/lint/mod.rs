@@ -144,6 +144,7 @@ pub fn lint(parsed: &Parsed, context: &LintContext<'_>) -> Vec<Diagnostic> {
             files::lint(&view, &mut out);
         }
     }
+    out.iter_mut().for_each(|d| d.keep_sound_fix(parsed.text()));
     out.sort_by_key(|d| (d.span.start, d.span.end, std::cmp::Reverse(d.level)));
     out.dedup();
     out

@@ -14,7 +14,7 @@ use crate::url::{Place, place};
 
 /// How much copying alternatives (`|`) may cause in one description, counted in list members.
 /// ARC has no limit and needs memory that grows with the square of the text.
-pub(crate) const MAX_ALTERNATIVE_WORK: usize = 4_000_000;
+pub(crate) const MAX_ALTERNATIVE_WORK: usize = 500_000;
 
 /// What ARC settles only after all relations have been read.
 #[derive(Clone, Default)]
@@ -54,6 +54,19 @@ impl Draft {
 struct Drafts {
     main: Draft,
     alternatives: Vec<Draft>,
+}
+
+impl Drafts {
+    /// A copy of the job as it stands, without its alternatives.
+    fn fork(&self) -> Box<Self> {
+        Box::new(Self { main: self.main.clone(), alternatives: Vec::new() })
+    }
+
+    /// Takes another branch with its own alternatives in.
+    fn join(&mut self, branch: Self) {
+        self.alternatives.push(branch.main);
+        self.alternatives.extend(branch.alternatives);
+    }
 }
 
 /// Builds one job. The errors are empty exactly if ARC accepts it.
@@ -108,22 +121,24 @@ impl Builder<'_> {
                     self.relation(r, drafts);
                 }
             }
-            FlatNode::Boolean(BoolOp::Or, span, branches) => {
-                let mut branches = branches.iter();
-                let Some(first) = branches.next() else { return };
-                let before = drafts.main.clone();
-                self.node(first, drafts);
-                for branch in branches {
-                    if !self.afford(before.weight(), *span) {
-                        return;
-                    }
-                    let mut inner = Drafts { main: before.clone(), alternatives: Vec::new() };
-                    self.node(branch, &mut inner);
-                    drafts.alternatives.push(inner.main);
-                    drafts.alternatives.append(&mut inner.alternatives);
-                }
-            }
+            FlatNode::Boolean(BoolOp::Or, span, branches) => self.alternatives(*span, branches, drafts),
             FlatNode::Boolean(_, _, nodes) => nodes.iter().for_each(|n| self.node(n, drafts)),
+        }
+    }
+
+    /// `|`: the first branch goes to the job, each other to a copy of the job as it stood before.
+    /// Drafts are large, so they are boxed: nested `|` must not need much stack.
+    fn alternatives(&mut self, span: Span, branches: &[FlatNode], drafts: &mut Drafts) {
+        let Some((first, others)) = branches.split_first() else { return };
+        let before = drafts.fork();
+        self.node(first, drafts);
+        for branch in others {
+            if !self.afford(before.main.weight(), span) {
+                return;
+            }
+            let mut inner = before.fork();
+            self.node(branch, &mut inner);
+            drafts.join(*inner);
         }
     }
 
@@ -320,14 +335,18 @@ impl Builder<'_> {
                     let d = Diagnostic::reject("E25", r.span, "runtimeenvironment has no value");
                     return self.reject(d.help("remove it or name an environment"));
                 };
-                if !name.is_empty() {
-                    let software = Software::new(name, r.op, options.to_vec());
+                let software = Software::new(name, r.op, options.to_vec());
+                // ARC drops what has no name in front of its version.
+                if !software.name.is_empty() {
                     all(&mut |d| d.job.runtime_environments.push(software.clone()));
                 }
             }
             "middleware" | "opsys" => {
-                let Some(s) = self.single(r).filter(|s| !s.is_empty()) else { return };
+                let Some(s) = self.single(r) else { return };
                 let software = Software::new(&s, r.op, Vec::new());
+                if software.name.is_empty() {
+                    return;
+                }
                 let middleware = attribute.name == "middleware";
                 all(&mut |d| {
                     let list = if middleware { &mut d.job.middleware } else { &mut d.job.operating_systems };

@@ -7,7 +7,7 @@ mod quotes;
 mod values;
 
 use super::cursor::{Cursor, Lexed, has_forbidden, is_blank};
-use super::strict::{MAX_DEPTH, Refusal};
+use super::strict::Refusal;
 use super::{BoolOp, Boolean, Group, Node, Quote, RelOp, Relation, Str, Value, normalise_name};
 use crate::attributes::{attribute_named, did_you_mean};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
@@ -15,8 +15,10 @@ use crate::span::Span;
 
 /// After so many mistakes the rest is not looked at.
 const MAX_ERRORS: usize = 1000;
+/// How deep parentheses are followed in a broken text; the judge follows four times as many, with smaller steps.
+const MAX_DEPTH: usize = 256;
 /// How many unknown names are compared with the attributes' names.
-const MAX_GUESSES: usize = 2000;
+const MAX_GUESSES: usize = 200;
 
 /// Reports every mistake of a text that the judge refused for `refusal`. The tree is a guess.
 pub(crate) fn parse(text: &str, refusal: Refusal) -> (Option<Node>, Vec<Diagnostic>) {
@@ -40,6 +42,8 @@ struct Recover<'t> {
     /// Last position of each byte, so that a search for one that is not there costs nothing.
     last: [usize; 256],
     last_comment_end: Option<usize>,
+    /// Where each line starts, and where it ends without trailing blanks.
+    lines: Vec<(usize, usize)>,
 }
 
 impl<'t> Recover<'t> {
@@ -50,10 +54,19 @@ impl<'t> Recover<'t> {
         }
         let last_comment_end = text.rfind("*)");
         let c = Cursor::new(text.as_bytes());
-        Self { text, c, errors: Vec::new(), open: Vec::new(), guesses: 0, last, last_comment_end }
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for line in text.as_bytes().split(|b| *b == b'\n') {
+            lines.push((start, start + line.trim_ascii_end().len()));
+            start += line.len() + 1;
+        }
+        Self { text, c, errors: Vec::new(), open: Vec::new(), guesses: 0, last, last_comment_end, lines }
     }
 
-    fn report(&mut self, d: Diagnostic) {
+    fn report(&mut self, mut d: Diagnostic) {
+        // "The character here" may be the end of the text.
+        let end = Span::at(self.text.len()).end;
+        d.span = Span { start: d.span.start.min(end), end: d.span.end.min(end) };
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(d);
         } else {
@@ -86,11 +99,14 @@ impl<'t> Recover<'t> {
         }
     }
 
+    /// The number of the line at `at`, from 0.
+    fn line_at(&self, at: usize) -> usize {
+        self.lines.partition_point(|(start, _)| *start <= at).saturating_sub(1)
+    }
+
     /// The end of the line at `at`, trailing blanks left out.
     fn line_end(&self, at: usize) -> usize {
-        let rest = self.c.text.get(at..).unwrap_or_default();
-        let len = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-        at + rest[..len].trim_ascii_end().len()
+        self.lines.get(self.line_at(at)).map_or(at, |(_, end)| (*end).max(at))
     }
 
     /// Whether only blanks stand before `at` on its line.
@@ -253,8 +269,8 @@ impl<'t> Recover<'t> {
         } else {
             Diagnostic::reject("E05", span, "this stands outside all parentheses")
         };
-        self.report(d.help("each attribute has the form (name=value); comments are written (* … *)"));
         self.c.at = end;
+        self.report(d.help("each attribute has the form (name=value); comments are written (* … *)"));
     }
 
     /// The end of something that makes no sense here: the next thing that could start anew.
@@ -364,8 +380,8 @@ impl<'t> Recover<'t> {
             let start = self.c.at;
             let end = self.junk_end();
             let d = Diagnostic::reject("E00", Span::new(start, end), "this makes no sense here; ')' is expected");
-            self.report(d);
             self.c.at = end;
+            self.report(d);
         } else {
             let unclosed = self.open.split_off(depth - 1);
             self.report_unclosed(&unclosed, node.as_ref());

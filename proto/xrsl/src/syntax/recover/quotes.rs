@@ -7,7 +7,7 @@ use crate::syntax::cursor::{Lexed, is_blank};
 use crate::syntax::{Quote, Str, Value};
 
 /// How far a heuristic looks ahead.
-const LOOK_AHEAD: usize = 4096;
+const LOOK_AHEAD: usize = 1024;
 
 impl Recover<'_> {
     /// A string in quotes; the cursor is on its first character.
@@ -40,10 +40,10 @@ impl Recover<'_> {
         let quote = if delimiter == b'"' { Quote::Double } else { Quote::Single };
         let mark = char::from(delimiter);
         let d = Diagnostic::reject("E02", Span::new(start, start + 1), format!("this {mark} is never closed"));
-        let line = self.text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+        let line = self.line_at(start) + 1;
         let d = d.help(format!("the closing {mark} is probably missing on line {line}"));
-        self.report(d.fix(Fix::one("close it", Edit::insert(end, mark.to_string()))));
         self.c.at = end;
+        self.report(d.fix(Fix::one("close it", Edit::insert(end, mark.to_string()))));
         Value::Str(Str { span: Span::new(start, end), quote, closed: false })
     }
 
@@ -58,8 +58,8 @@ impl Recover<'_> {
         let shown = char::from(delimiter).escape_debug();
         let message = format!("'^' starts a string that ends at the next '{shown}', which never comes");
         let d = Diagnostic::reject("E08", Span::new(start, start + 1), message);
-        self.report(d.help("quote a '^' that is meant as a character; ARC 6 crashes on this"));
         self.c.at = end;
+        self.report(d.help("quote a '^' that is meant as a character; ARC 6 crashes on this"));
         Some(Value::Str(Str { span: Span::new(start, end), quote: Quote::User, closed: false }))
     }
 
@@ -110,34 +110,34 @@ impl Recover<'_> {
     /// `"a\"b"`: a string whose quotes are escaped as in other languages.
     fn backslash_escapes(&mut self, start: usize) -> Option<Value> {
         let line = self.line_end(start).min(start + LOOK_AHEAD);
+        let quotes: Vec<usize> = (start + 1..line).filter(|i| self.c.byte_at(*i) == b'"').collect();
+        let escaped = |at: usize| at > start + 1 && self.c.byte_at(at - 1) == b'\\';
+        // Quotes without a backslash that are still to come: an odd number closes one string more than it opens.
+        let mut plain = quotes.iter().filter(|at| !escaped(**at)).count();
         let mut escapes = Vec::new();
-        let mut at = start + 1;
-        let close = loop {
-            let i = self.c.text.get(at..line)?.iter().position(|b| *b == b'"')?;
-            let mark = at + i;
-            if self.c.byte_at(mark - 1) == b'\\' && mark > start + 1 && self.odd_quotes_follow(mark + 1, line) {
+        let mut close = None;
+        let mut at = 0;
+        while let Some(mark) = quotes.get(at).copied() {
+            at += 1;
+            plain -= usize::from(!escaped(mark));
+            if escaped(mark) && plain % 2 == 1 {
                 escapes.push(mark - 1);
-                at = mark + 1;
-            } else if self.c.byte_at(mark + 1) == b'"' {
-                at = mark + 2;
+            } else if quotes.get(at) == Some(&(mark + 1)) {
+                plain -= usize::from(!escaped(mark + 1));
+                at += 1;
             } else {
-                break mark;
+                close = Some(mark);
+                break;
             }
-        };
+        }
+        let close = close?;
         let first = *escapes.first()?;
         let d = Diagnostic::reject("E09", Span::new(first, first + 2), "a backslash does not escape a quote in xRSL");
         let edits = escapes.iter().map(|e| Edit::replace(Span::new(*e, e + 2), "\"\"")).collect();
         let fix = Fix { title: "double the quotes instead".to_owned(), edits };
-        self.report(d.help("write \"\" for a \" inside a string").fix(fix));
         self.c.at = close + 1;
+        self.report(d.help("write \"\" for a \" inside a string").fix(fix));
         Some(Value::Str(Str { span: Span::new(start, close + 1), quote: Quote::Double, closed: true }))
-    }
-
-    /// Whether an odd number of quotes that no backslash precedes follows on the line.
-    fn odd_quotes_follow(&self, from: usize, line: usize) -> bool {
-        let rest = self.c.text.get(from..line).unwrap_or_default();
-        let plain = rest.iter().enumerate().filter(|(i, b)| **b == b'"' && (*i == 0 || rest[i - 1] != b'\\'));
-        plain.count() % 2 == 1
     }
 
     /// `out.txt")(stderr="`: a quote right behind a bare word, whose string would swallow the next relation.

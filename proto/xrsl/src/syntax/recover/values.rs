@@ -10,6 +10,9 @@ use crate::syntax::cursor::{Lexed, is_blank};
 use crate::syntax::strict::glue;
 use crate::syntax::{Quote, Sequence, Str, Value, Variable, normalise_name};
 
+/// A word with special characters is not followed further.
+const LONGEST_WORD: usize = 1024;
+
 impl Recover<'_> {
     /// Values up to `)`, the end, or the start of another relation.
     pub(super) fn list(&mut self) -> Vec<Value> {
@@ -169,8 +172,8 @@ impl Recover<'_> {
             Span::new(start, self.c.at),
             "a variable is written $(NAME), with nothing behind the name",
         );
-        self.report(d.help("xRSL has no default values: define it in rsl_substitution"));
         self.c.at = close.map_or(line.max(self.c.at), |n| self.c.at + n + 1);
+        self.report(d.help("xRSL has no default values: define it in rsl_substitution"));
         None
     }
 
@@ -203,8 +206,8 @@ impl Recover<'_> {
         } else {
             d.fix(Fix::one("quote it", Edit::replace(span, quote(word))))
         };
-        self.report(d);
         self.c.at = end;
+        self.report(d);
     }
 
     /// `(executable=x stdout=y)`: the word in front of the `=` is an attribute's name.
@@ -223,7 +226,7 @@ impl Recover<'_> {
         let mut at = from + 1;
         let mut depth = 0_usize;
         let mut in_quote = None;
-        let line = self.line_end(from);
+        let line = self.line_end(from).min(from + LONGEST_WORD);
         while at < line {
             let b = self.c.byte_at(at);
             match (in_quote, b) {
