@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::hands::Inner;
 use super::manifest::{self, Manifest};
 use super::publish::{self, Moved};
-use super::retrieve::room;
+use super::retrieve::{gone_name, room};
 use super::trouble::{self, blocking};
 use super::{Done, ProgressSink};
 use crate::engine::board::TransferKind;
@@ -49,6 +49,7 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
     };
     fs::create_dir_all(parent).map_err(failed(parent))?;
     let part = parent.join(super::retrieve::stage_name(&config.instance, key));
+    let gone = from.with_file_name(gone_name(&config.instance, key));
     let there = match fs::symlink_metadata(from) {
         Ok(meta) => meta.is_dir(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => false,
@@ -62,10 +63,12 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
     };
     if !there {
         // An earlier call has done it all, and the daemon ended before it could say so.
-        let found = find(None).map(|(dir, _)| dir);
-        return found.ok_or_else(|| {
-            Fault::new(Class::Local, format!("the results in {} are not there any more", from.display()))
-        });
+        let Some((dir, _)) = find(None) else {
+            let why = format!("the results in {} are not there any more", from.display());
+            return Err(Fault::new(Class::Local, why));
+        };
+        remove_source(from, &gone).map_err(failed(from))?;
+        return Ok(dir);
     }
     if from.parent().is_some_and(|at| is_same_dir(at, parent)) && !copy {
         // They are where they are wanted.
@@ -75,9 +78,7 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
     if let Some((dir, _)) = manifest.as_ref().and_then(|m| find(Some(&m.run))) {
         // An earlier call has copied them, and the daemon ended before it could say so, or remove them.
         if !copy {
-            failpoint!("deliver.source.before");
-            remove_tree(from).map_err(failed(from))?;
-            failpoint!("deliver.source.after");
+            remove_source(from, &gone).map_err(failed(from))?;
         }
         return Ok(dir);
     }
@@ -116,10 +117,26 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
     };
     failpoint!("deliver.published");
     if !copy {
-        remove_tree(from).map_err(failed(from))?;
-        failpoint!("deliver.source.after");
+        remove_source(from, &gone).map_err(failed(from))?;
     }
     Ok(dir)
+}
+
+/// Removes what has been copied. It loses its name first, so that a half removed directory is never taken for results.
+fn remove_source(from: &Path, gone: &Path) -> io::Result<()> {
+    failpoint!("deliver.source.before");
+    match fs::rename(from, gone) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            // What an earlier call left half removed is in the way.
+            remove_tree(gone)?;
+            fs::rename(from, gone)?;
+        }
+        _ => {}
+    }
+    failpoint!("deliver.source.renamed");
+    remove_tree(gone)?;
+    failpoint!("deliver.source.after");
+    Ok(())
 }
 
 /// A manifest that is kept apart from its directory learns where that will be.

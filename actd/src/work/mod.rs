@@ -29,7 +29,7 @@ pub use hands::{Hands, HandsConfig};
 pub use manifest::{FileEntry, Manifest, Missing};
 pub use progress::ProgressSink;
 pub use read::{MAX_PIECE, Piece, SessionFile, SessionJob, cat_local, list_local};
-pub use retrieve::remove_partial;
+pub use retrieve::remove_stale;
 
 use hands::Inner;
 

@@ -32,7 +32,7 @@ use crate::remote::{Ids, RemoteError};
 
 pub(super) use fetch::room;
 use fetch::{Outcome, fetch};
-pub(super) use stage::stage_name;
+pub(super) use stage::{gone_name, stage_name};
 use stage::{About, Stage};
 use walk::{Listed, Tree, walk};
 
@@ -364,10 +364,52 @@ async fn publish_all(
     published.await.map_err(Failure::here)
 }
 
-/// Removes what an unfinished download of a job left in `parent`: nobody wants it any more.
+/// Removes what unfinished work left in `parent` for jobs that are not live any more, and tells of how many. Blocking.
 ///
 /// # Errors
-/// It cannot be removed.
-pub fn remove_partial(parent: &Path, instance: &str, key: Key) -> std::io::Result<()> {
-    crate::fsutil::transfer::remove_tree(&parent.join(stage_name(instance, key)))
+/// The directory cannot be read. What cannot be removed stays for the next time.
+pub fn remove_stale(parent: &Path, instance: &str, is_live: impl Fn(Key) -> bool) -> std::io::Result<usize> {
+    let entries = match std::fs::read_dir(parent) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(key) = name.to_str().and_then(|name| stage::key_of(instance, name)) else { continue };
+        if is_live(key) {
+            continue;
+        }
+        match crate::fsutil::transfer::remove_tree(&entry.path()) {
+            Ok(()) => removed += 1,
+            Err(error) => tracing::warn!(%error, "cannot remove the leftovers of an unfinished download"),
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_leftovers_of_dead_jobs_are_removed() {
+        let dir = tempfile::tempdir().expect("dir");
+        let names = [
+            stage_name("me", Key(1)),
+            stage_name("me", Key(2)),
+            gone_name("me", Key(2)),
+            stage_name("other", Key(2)),
+            ".actd-x-j2.part".to_owned(),
+            "job".to_owned(),
+        ];
+        for name in &names {
+            std::fs::create_dir_all(dir.path().join(name).join("tree")).expect("mkdir");
+        }
+        let removed = remove_stale(dir.path(), "me", |key| key == Key(1)).expect("remove");
+        let left: Vec<bool> = names.iter().map(|name| dir.path().join(name).exists()).collect();
+        assert_eq!((removed, left), (2, vec![true, false, false, true, true, true]));
+        assert_eq!(remove_stale(&dir.path().join("none"), "me", |_| false).expect("none"), 0);
+    }
 }

@@ -53,8 +53,24 @@ pub(super) struct Stage {
 
 /// Name of a job's staging directory. Two daemons may share a directory of results.
 pub(in crate::work) fn stage_name(instance: &str, key: Key) -> String {
+    format!("{}{key}.part", prefix(instance))
+}
+
+/// Name of a directory that is being removed.
+pub(in crate::work) fn gone_name(instance: &str, key: Key) -> String {
+    format!("{}{key}.gone", prefix(instance))
+}
+
+/// The job of such a name, if this daemon made it.
+pub(super) fn key_of(instance: &str, name: &str) -> Option<Key> {
+    let rest = name.strip_prefix(&prefix(instance))?;
+    let key = rest.strip_suffix(".part").or_else(|| rest.strip_suffix(".gone"))?;
+    key.parse().ok()
+}
+
+fn prefix(instance: &str) -> String {
     let digest = openssl::sha::sha256(instance.as_bytes());
-    format!(".actd-{}-{key}.part", hex(&digest[..4]))
+    format!(".actd-{}-", hex(&digest[..4]))
 }
 
 impl Stage {

@@ -84,7 +84,7 @@ pub(super) async fn walk(
             () = stop.cancelled() => return Err(Failure::stopped()),
             entries = act.results_list(id, at) => entries.map_err(|e| Failure::of_server(&e))?,
         };
-        let entries = match entries {
+        let mut entries = match entries {
             Ok(entries) => entries,
             Err(NoResults::Gone | NoResults::NoSuchPath) if dir.is_none() => return Ok(Listed::None),
             Err(NoResults::NoSuchPath) => {
@@ -94,6 +94,8 @@ pub(super) async fn walk(
             Err(NoResults::Gone | NoResults::NotInState) => return Ok(Listed::NotInState),
         };
         listed += 1;
+        // A name that is there twice is taken for a file: that is where bytes are.
+        entries.sort_by_key(|entry| entry.is_dir);
         for entry in entries {
             let path = match &dir {
                 Some(dir) => dir.child(&entry.name),

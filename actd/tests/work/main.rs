@@ -1,0 +1,8 @@
+//! The daemon's hands against a real sandbox process: what is sent, what comes to lie on the disk, and what happens when
+//! either side breaks off.
+
+mod bed;
+mod deliver;
+mod download;
+mod manage;
+mod submit;
