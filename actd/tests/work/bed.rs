@@ -74,31 +74,16 @@ impl Bed {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("ready line");
         let info: Value = serde_json::from_str(&line).expect("addresses");
-        let text = |name: &str| info[name].as_str().expect(name).to_owned();
-        let second = Duration::from_secs(1);
-        let timeouts = Timeouts { connect: 5 * second, head: 10 * second, idle: 10 * second, total: 60 * second };
-        let mut config = HandsConfig {
-            url: text("server").parse().expect("url"),
-            server: text("server"),
-            instance: "0192f0c1-test".into(),
-            state_dir: dir.path().join("state"),
-            trust: Trust::new(Some(text("ca_dir").into())),
-            act: ActOptions { timeouts, ..ActOptions::default() },
-            webdav: WebdavOptions { timeouts, ..WebdavOptions::default() },
-            ce: timeouts,
-            uploads: 4,
-            downloads: 4,
-            files_per_job: 4,
-            rate: None,
-            min_free: 1 << 20,
-            umask: 0o022,
-        };
+        let mut config = configuration(&info, &dir.path().join("state"));
         change(&mut config);
-        let hands = Hands::new(config.clone()).expect("hands");
-        let proxy = Proxy::load(Path::new(&text("proxy"))).expect("proxy");
-        let token = delegate(&hands.act(), &proxy).await.expect("delegate");
-        hands.equip(Some(token.secret().clone()), Some(&proxy)).expect("equip");
+        let hands = hands(&info, config.clone()).await;
         Self { child, info, dir, config, hands }
+    }
+
+    /// What another process needs to have hands on the same sandbox.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn addresses(&self) -> &Value {
+        &self.info
     }
 
     pub(crate) fn info(&self, name: &str) -> String {
@@ -138,8 +123,8 @@ impl Bed {
         serde_json::from_str(&body).unwrap_or(Value::Null)
     }
 
-    pub(crate) fn fault(&self, fault: Value) {
-        self.admin("POST", "/faults", &fault);
+    pub(crate) fn fault(&self, fault: &Value) {
+        self.admin("POST", "/faults", fault);
     }
 
     pub(crate) fn heal(&self) {
@@ -267,6 +252,37 @@ impl Bed {
             other => panic!("{other:?}"),
         }
     }
+}
+
+pub(crate) fn configuration(info: &Value, state_dir: &Path) -> HandsConfig {
+    let text = |name: &str| info[name].as_str().expect(name).to_owned();
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: 5 * second, head: 10 * second, idle: 10 * second, total: 60 * second };
+    HandsConfig {
+        url: text("server").parse().expect("url"),
+        server: text("server"),
+        instance: "0192f0c1-test".into(),
+        state_dir: state_dir.to_owned(),
+        trust: Trust::new(Some(text("ca_dir").into())),
+        act: ActOptions { timeouts, ..ActOptions::default() },
+        webdav: WebdavOptions { timeouts, ..WebdavOptions::default() },
+        ce: timeouts,
+        uploads: 4,
+        downloads: 4,
+        files_per_job: 4,
+        rate: None,
+        min_free: 1 << 20,
+        umask: 0o022,
+    }
+}
+
+/// Hands with the sandbox's user's proxy, delegated.
+pub(crate) async fn hands(info: &Value, config: HandsConfig) -> Hands {
+    let hands = Hands::new(config).expect("hands");
+    let proxy = Proxy::load(Path::new(info["proxy"].as_str().expect("proxy"))).expect("proxy");
+    let token = delegate(&hands.act(), &proxy).await.expect("delegate");
+    hands.equip(Some(token.secret().clone()), Some(&proxy)).expect("equip");
+    hands
 }
 
 fn unchunk(text: &str) -> String {

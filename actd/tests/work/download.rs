@@ -57,7 +57,7 @@ async fn modes_manifest_and_name() {
 async fn a_cut_connection_is_resumed() {
     let bed = Bed::start(&[]).await;
     let [id] = bed.done_jobs(1, &json!({"big": big(), "small": "s"}))[..] else { panic!("ids") };
-    bed.fault(json!({"path": "/jobs/*/results/big", "count": 2, "fault": {"kind": "truncate", "bytes": 200_000}}));
+    bed.fault(&json!({"path": "/jobs/*/results/big", "count": 2, "fault": {"kind": "truncate", "bytes": 200_000}}));
     let dir = bed.retrieved(bed.retrieve(Key(1), id).await).await;
     assert_eq!(tree(&dir)["big"], big().into_bytes());
     let sent = bed.sent("GET", &format!("/jobs/{id}/results/big"));
@@ -71,7 +71,7 @@ async fn a_cut_connection_is_resumed() {
 async fn a_stopped_download_goes_on_later() {
     let bed = Bed::start(&[]).await;
     let [id] = bed.done_jobs(1, &json!({"big": big(), "small": "s"}))[..] else { panic!("ids") };
-    bed.fault(json!({"path": "/jobs/*/results/big", "count": 1, "fault": {"kind": "truncate", "bytes": 300_000, "stall": true}}));
+    bed.fault(&json!({"path": "/jobs/*/results/big", "count": 1, "fault": {"kind": "truncate", "bytes": 300_000, "stall": true}}));
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     let sink = ProgressSink::new(move |_, progress| {
@@ -104,7 +104,7 @@ async fn names_that_reach_outside_are_refused_and_the_rest_is_brought() {
     let [id] = bed.done_jobs(1, &json!({"good": "g"}))[..] else { panic!("ids") };
     let names = ["../evil", "/etc/evil", "a/../../evil", "..", "n\u{0}ul", "gone"];
     bed.fault(
-        json!({"path": "/jobs/*/results/", "fault": {"kind": "listing", "file": names, "dir": ["../..", "good"]}}),
+        &json!({"path": "/jobs/*/results/", "fault": {"kind": "listing", "file": names, "dir": ["../..", "good"]}}),
     );
     let job = bed.retrieve(Key(1), id).await;
     let why = failed(bed.one(Work::Retrieve(job.clone())).await.0);
@@ -137,7 +137,7 @@ async fn wrong_lengths_are_not_complete() {
         json!({"kind": "reset"}),
         json!({"kind": "endless", "content_type": "application/octet-stream"}),
     ] {
-        bed.fault(json!({"path": "/jobs/*/results/out", "fault": fault}));
+        bed.fault(&json!({"path": "/jobs/*/results/out", "fault": fault}));
         let (input, _) = bed.one(Work::Retrieve(job.clone())).await;
         let why = failed(input);
         assert_eq!(why.class, Class::Transient, "{fault}: {why:?}");

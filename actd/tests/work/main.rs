@@ -2,6 +2,8 @@
 //! either side breaks off.
 
 mod bed;
+#[cfg(feature = "failpoints")]
+mod crash;
 mod deliver;
 mod download;
 mod manage;

@@ -44,7 +44,7 @@ async fn a_lost_answer_to_a_clean_is_success_the_next_time() {
     let bed = Bed::start(&[]).await;
     let [id] = bed.done_jobs(1, &json!({"out.txt": "x"}))[..] else { panic!("ids") };
     let run = bed.run_of(id).await;
-    bed.fault(json!({"method": "DELETE", "path": "/jobs", "count": 1, "fault": {"kind": "reset", "execute": true}}));
+    bed.fault(&json!({"method": "DELETE", "path": "/jobs", "count": 1, "fault": {"kind": "reset", "execute": true}}));
     let clean = || Work::Clean(vec![(Key(1), id, run.clone())]);
     let (input, fault) = bed.one(clean()).await;
     assert!(matches!(input, Input::Cleaned(Err(_))) && fault.is_some());

@@ -107,7 +107,7 @@ async fn what_is_uploaded_is_not_uploaded_again_after_a_break() {
     let spec = bed.spec(CAT, &[("in.txt", &[b'x'; 100_000]), ("sub/more.txt", b"two\n")]);
     let [id] = bed.create(&[(Key(1), spec.clone())]).await[..] else { panic!("ids") };
     bed.fault(
-        json!({"method": "PUT", "path": "/jobs/*/data/sub*", "count": 1, "fault": {"kind": "reset", "after_bytes": 2}}),
+        &json!({"method": "PUT", "path": "/jobs/*/data/sub*", "count": 1, "fault": {"kind": "reset", "after_bytes": 2}}),
     );
     let upload = || Work::Upload { key: Key(1), id, spec: spec.clone() };
     let (input, fault) = bed.one(upload()).await;
@@ -147,7 +147,7 @@ async fn failures_are_told_by_what_they_allow() {
             Class::Ambiguous,
         ),
     ] {
-        bed.fault(fault.clone());
+        bed.fault(&fault);
         let (inputs, whole) = bed.jobs(Work::Create(jobs.clone())).await;
         assert_eq!(inputs.len(), 3);
         for input in inputs.values() {
@@ -162,7 +162,7 @@ async fn failures_are_told_by_what_they_allow() {
     let [id] = bed.create(&jobs[..1]).await[..] else { panic!("ids") };
     let confirm = || Work::Confirm(vec![(Key(1), id, spec.clone())]);
     bed.fault(
-        json!({"method": "PUT", "path": "/jobs", "count": 1, "fault": {"kind": "body", "body": "[]", "execute": true}}),
+        &json!({"method": "PUT", "path": "/jobs", "count": 1, "fault": {"kind": "body", "body": "[]", "execute": true}}),
     );
     let (input, _) = bed.one(confirm()).await;
     assert!(matches!(&input, Input::Confirmed(Err(f)) if f.class == Class::Ambiguous), "{input:?}");

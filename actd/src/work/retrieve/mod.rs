@@ -32,8 +32,8 @@ use crate::remote::{Ids, RemoteError};
 
 pub(super) use fetch::room;
 use fetch::{Outcome, fetch};
-pub(super) use stage::{gone_name, stage_name};
 use stage::{About, Stage};
+pub(super) use stage::{gone_name, stage_name};
 use walk::{Listed, Tree, walk};
 
 /// The server is asked so often for what has been added meanwhile.
