@@ -108,7 +108,15 @@ impl Session<'_> {
 
     async fn once<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ApiError> {
         let began = Instant::now();
-        let result = self.client.call::<M>(params).await;
+        let mut result = self.client.call::<M>(params).await;
+        // These parameters are made from types: a daemon that does not know one is older than this program.
+        if let Err(e) = &mut result
+            && e.data.kind == Kind::BadParams
+            && e.message.contains("unknown field")
+        {
+            e.data.kind = Kind::WrongProtocol;
+            e.data.hint = Some("the daemon is of an older version: run `actctl daemon restart`".into());
+        }
         if self.ctx.out.verbose > 0 {
             let took = began.elapsed();
             let end = result.as_ref().err().map_or_else(|| "ok".to_owned(), |e| format!("{}: {e}", e.data.kind.word()));

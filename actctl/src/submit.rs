@@ -260,8 +260,13 @@ pub async fn follow<I: Future>(
                 progress.end();
                 ctx.out.note("Cancelling submission ...");
                 take_back(ctx, session, submission, keys).await;
+                // As act does: what got through is told, what was cancelled is not.
+                let through = submission.items.iter().skip(printed).filter_map(Item::line);
+                let text: String = through.map(|line| line + "\n").collect();
                 submission.fail_pending("cancelled", None, INTERRUPTED);
-                show(ctx, submission, &mut printed, &progress)?;
+                if !ctx.out.json {
+                    ctx.out.text(&text)?;
+                }
                 return Ok(End::Interrupted);
             }
         };

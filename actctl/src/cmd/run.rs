@@ -1,6 +1,7 @@
 //! `run`: one job from description to results, as if it ran here. Exits with the job's own code; 125 for failures of ours.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use act_proto::jobs::{Filter, GetParams, Job, OperationParams};
 use act_proto::method::{JobsGet, OperationsGet};
@@ -12,6 +13,12 @@ use crate::failure::{Failure, INTERRUPTED, OK, Outcome, RUN_FAILED, TIMEOUT};
 use crate::follow::{Fate, Submission};
 use crate::pick::{Pick, duration};
 use crate::submit::{End, Input, absolute, follow};
+use crate::watch::Watch;
+
+/// How long to wait for the reason of a failure.
+const REASON: Duration = Duration::from_secs(20);
+/// What the job wrote last may be on its way for so long.
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// Runs the verb.
 ///
@@ -47,13 +54,14 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
     let pick = Pick { filter: Filter { select: vec![key.clone()], ..Filter::default() }, ..Pick::default() };
     let (jobs, _) = list(ctx, &mut session, &pick, true).await?;
     let mut jobs: BTreeMap<String, Job> = jobs.into_iter().map(|j| (j.key.clone(), j)).collect();
+    let Some(job) = jobs.get(&key).cloned() else { return Err(Failure::daemon("the daemon no longer knows the job")) };
     let mut output = ctx.session().await?;
     let both = async {
         wait::until(ctx, &mut session, &mut jobs, false, timeout).await?;
         Ok::<(), Failure>(())
     };
     {
-        let streaming = tail::follow(ctx, &mut output, &key, "stdout", 0);
+        let streaming = tail::follow(ctx, &mut output, &job, "stdout", 0);
         tokio::pin!(both);
         tokio::pin!(streaming);
         let mut streamed = false;
@@ -63,7 +71,7 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
                     end?;
                     // What it wrote last may still be on its way.
                     if !streamed {
-                        let late = tokio::time::timeout(std::time::Duration::from_secs(30), &mut streaming).await;
+                        let late = tokio::time::timeout(LAST_WORDS, &mut streaming).await;
                         if let Ok(Err(f)) = late {
                             ctx.out.warn(&f.message);
                         }
@@ -87,6 +95,7 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
         }
     }
     let Some(job) = jobs.get(&key) else { return Err(Failure::daemon("the daemon no longer knows the job")) };
+    let job = &reasoned(&mut session, job.clone()).await?;
     let code = code(job);
     if code != OK {
         let why = job.error.as_deref().or(job.arcstate.as_deref()).unwrap_or("failed");
@@ -96,6 +105,18 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
         deliver(ctx, &mut session, &key, args).await?;
     }
     Ok(code)
+}
+
+/// The reason of a failure, and with it the exit code, comes a moment after the failure: waits for it.
+async fn reasoned(session: &mut Session<'_>, mut job: Job) -> Result<Job, Failure> {
+    let mut watch = Watch::since(job.rev);
+    let since = Instant::now();
+    while wait::end(&job) == Some(false) && job.error.is_none() && job.exit_code.is_none() && since.elapsed() < REASON {
+        for news in watch.next(session, std::slice::from_ref(&job.key), 1_000).await? {
+            job = news;
+        }
+    }
+    Ok(job)
 }
 
 /// The one job that a `run` is about.

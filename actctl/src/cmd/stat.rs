@@ -12,7 +12,7 @@ use crate::pick::{Pick, pick};
 use crate::table;
 
 /// A list of the server's that is so old is good enough to look at.
-const GOOD_MS: u64 = 10_000;
+const GOOD_MS: u64 = 5_000;
 /// Unless what was asked for is not in it: another client may have submitted it a moment ago.
 const FRESH_MS: u64 = 2_000;
 /// The columns of `-o wide`.

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use act_proto::jobs::{Filter, Job};
+use act_proto::{ApiError, Kind};
+
 use crate::cli_jobs::Tail;
-use crate::cmd::cat::piece;
+use crate::cmd::cat::{not_yet, piece};
+use crate::cmd::stat::list;
 use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
+use crate::pick::Pick;
 
 /// The most bytes of the last lines that are kept.
 const KEPT: usize = 4 << 20;
@@ -23,11 +28,13 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
         (None, false) => "stdout",
     };
     let mut session = ctx.session().await?;
+    // Once: `last` must not become another job while it is followed.
+    let job = only(ctx, &mut session, &args.job).await?;
     let mut offset = 0;
     let mut kept: Vec<u8> = Vec::new();
     let mut there = false;
     let mut ended = false;
-    while let Some(piece) = piece(&mut session, &args.job, file, offset).await? {
+    while let Some(piece) = piece(&mut session, &job.key, file, offset).await? {
         there = true;
         kept.extend_from_slice(&piece.bytes);
         let start = last_lines(&kept, args.lines).max(kept.len().saturating_sub(KEPT));
@@ -42,15 +49,28 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
     ctx.out.bytes(&kept)?;
     if !args.follow {
         if !there {
-            ctx.out.error(&format!("{file} not yet available for job {}", args.job), None);
+            ctx.out.error(&not_yet(&job, file), None);
             return Ok(SOME_FAILED);
         }
         return Ok(OK);
     }
     if !ended {
-        follow(ctx, &mut session, &args.job, file, offset).await?;
+        follow(ctx, &mut session, &job, file, offset).await?;
     }
     Ok(OK)
+}
+
+/// The one job that a selector names.
+async fn only(ctx: &Ctx, session: &mut Session<'_>, selector: &str) -> Result<Job, Failure> {
+    let pick = Pick { filter: Filter { select: vec![selector.to_owned()], ..Filter::default() }, ..Pick::default() };
+    let (mut jobs, _) = list(ctx, session, &pick, true).await?;
+    match (jobs.pop(), jobs.len()) {
+        (Some(job), 0) => Ok(job),
+        (None, _) => Err(ApiError::new(Kind::NoSuchJob, format!("no job is named by `{selector}`")).into()),
+        (_, more) => {
+            Err(ApiError::new(Kind::NotOneJob, format!("`{selector}` names {} jobs, not one", more + 1)).into())
+        }
+    }
 }
 
 /// Prints a file from `offset` on until the job writes no more.
@@ -60,13 +80,13 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
 pub async fn follow(
     ctx: &Ctx,
     session: &mut Session<'_>,
-    job: &str,
+    job: &Job,
     file: &str,
     mut offset: u64,
 ) -> Result<(), Failure> {
     let mut said = false;
     loop {
-        match piece(session, job, file, offset).await {
+        match piece(session, &job.key, file, offset).await {
             Ok(Some(piece)) => {
                 ctx.out.bytes(&piece.bytes)?;
                 offset = piece.next.max(offset);
@@ -79,7 +99,7 @@ pub async fn follow(
             }
             Ok(None) => {
                 if !std::mem::replace(&mut said, true) {
-                    ctx.out.note(&format!("waiting: {file} not yet available for job {job}"));
+                    ctx.out.note(&format!("waiting: {}", not_yet(job, file)));
                 }
                 tokio::time::sleep(PAUSE).await;
             }
