@@ -40,6 +40,18 @@ impl Trust {
         self.ca_dir.as_deref()
     }
 
+    /// Makes builders of REST clients that trust the same authorities. reqwest takes no directory, so its certificates are
+    /// read here, once: a CA that is added later is seen by the next start. What cannot be read is left out, with a
+    /// warning: a server that it stands for will be refused.
+    pub fn rest(&self) -> impl Fn() -> reqwest::ClientBuilder + use<> {
+        let roots: Vec<reqwest::Certificate> = self.ca_dir.as_deref().map(roots).unwrap_or_default();
+        move || {
+            let builder =
+                reqwest::Client::builder().tls_backend_native().tls_version_min(reqwest::tls::Version::TLS_1_2);
+            roots.iter().cloned().fold(builder, reqwest::ClientBuilder::add_root_certificate)
+        }
+    }
+
     /// TLS settings for a client: TLS 1.2 or newer, certificate and host name verified. With `identity` the proxy and
     /// its whole chain are presented if the server asks.
     pub fn connector(&self, identity: Option<&Proxy>) -> Result<SslConnectorBuilder, ErrorStack> {
@@ -63,6 +75,37 @@ impl Trust {
         }
         Ok(builder)
     }
+}
+
+/// Most CA certificates that are read, and the largest file: a grid CA directory has some hundreds of a few kilobytes.
+const MAX_ROOTS: usize = 4_000;
+const MAX_ROOT: u64 = 1 << 20;
+
+/// The CA certificates of a directory: its files `HASH.N`.
+fn roots(dir: &Path) -> Vec<reqwest::Certificate> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) => {
+            tracing::warn!(dir = %dir.display(), error = %e, "the CA directory cannot be read");
+            return Vec::new();
+        }
+    };
+    let is_hashed = |path: &PathBuf| {
+        let hash = path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.len() == 8);
+        hash && path.extension().and_then(|s| s.to_str()).is_some_and(|e| e.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let read = |path: PathBuf| {
+        let small = std::fs::metadata(&path).is_ok_and(|m| m.len() <= MAX_ROOT);
+        let cert = small
+            .then(|| std::fs::read(&path).ok())
+            .flatten()
+            .and_then(|pem| reqwest::Certificate::from_pem(&pem).ok());
+        if cert.is_none() {
+            tracing::warn!(path = %path.display(), "not a CA certificate that can be read");
+        }
+        cert
+    };
+    entries.filter_map(|e| Some(e.ok()?.path())).filter(is_hashed).take(MAX_ROOTS).filter_map(read).collect()
 }
 
 #[cfg(test)]

@@ -1,27 +1,19 @@
 //! One HTTP/1.1 request to one host, over TCP or TLS: timeouts, bounded bodies, and the knowledge whether anything was sent.
 //! It must not follow redirects, retry a change, decompress, use a proxy from the environment, or know any API.
-//!
-//! hyper's client and OpenSSL directly, and not a higher client: only here can a grid CA directory be looked up by
-//! hash, `Expect: 100-continue` be waited for, and a request that was never sent be told from one without an answer.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_openssl::client::legacy::HttpsConnector;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use openssl::ssl::SslConnectorBuilder;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::backend::{Backend, NoAnswer, RecvBody, SendBody};
 use super::body::{Activity, FileBody, SourceError};
 use super::error::{Answer as ErrorAnswer, AuthReason, ErrorClass, RemoteError, classify, clean};
 
@@ -47,16 +39,8 @@ impl Default for Timeouts {
 
 /// What `User-Agent` says.
 pub(crate) const USER_AGENT: &str = concat!("actd/", env!("CARGO_PKG_VERSION"));
-/// Largest head of an answer.
-const MAX_HEAD: usize = 128 * 1024;
 /// Largest error body that is looked at.
 pub(crate) const MAX_ERROR: usize = 1 << 20;
-/// Idle connections kept to a host that keeps them alive, and for how long.
-const POOL_SIZE: usize = 4;
-const POOL_IDLE: Duration = Duration::from_secs(5);
-
-type SendBody = UnsyncBoxBody<Bytes, SourceError>;
-type HttpClient = Client<HttpsConnector<HttpConnector>, SendBody>;
 
 /// Which connection a request may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +89,7 @@ impl Call {
 /// A client for the hosts of one kind with one TLS identity. Clones share their idle connections.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    fresh: HttpClient,
-    pooled: HttpClient,
+    backend: Backend,
     timeouts: Timeouts,
 }
 
@@ -117,19 +100,14 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
+    /// For hosts that may want to see the proxy, and for `Expect: 100-continue`.
     pub(crate) fn new(tls: SslConnectorBuilder, timeouts: Timeouts) -> Result<Self, openssl::error::ErrorStack> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(timeouts.connect));
-        let connector = HttpsConnector::with_connector(tcp, tls)?;
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.http1_max_buf_size(MAX_HEAD).pool_timer(TokioTimer::new());
-        // A request is never sent twice behind our back.
-        builder.retry_canceled_requests(false);
-        let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
-        let pooled = builder.pool_max_idle_per_host(POOL_SIZE).pool_idle_timeout(POOL_IDLE).build(connector);
-        Ok(Self { fresh, pooled, timeouts })
+        Ok(Self { backend: Backend::hyper(tls, &timeouts)?, timeouts })
+    }
+
+    /// For REST calls that need no certificate of ours. `tls` makes a builder that knows whom to trust.
+    pub(crate) fn rest(tls: &dyn Fn() -> reqwest::ClientBuilder, timeouts: Timeouts) -> Result<Self, RemoteError> {
+        Ok(Self { backend: Backend::reqwest(tls, &timeouts)?, timeouts })
     }
 
     /// Sends the request and waits for the head of its answer, whatever its status.
@@ -188,12 +166,10 @@ impl Transport {
                 }
             });
         }
-        let connected = capture_connection(&mut request);
         let started = Instant::now();
-        let client = if reuse == Reuse::Yes { &self.pooled } else { &self.fresh };
         let patience = if mutating { self.timeouts.head * 2 } else { self.timeouts.head };
 
-        let answer = client.request(request);
+        let answer = self.backend.request(request, reuse);
         tokio::pin!(answer);
         let outcome = loop {
             let deadline = activity.last() + patience;
@@ -214,20 +190,15 @@ impl Transport {
                 let keeps_alive = !wants_close(&head.headers) && head.version >= http::Version::HTTP_11;
                 Ok(Answer { what, mutating, head, body, timeouts: self.timeouts, started, keeps_alive, _gate: gate })
             }
-            Some(Err(error)) => {
-                tracing::debug!(request = number, what, millis, error = chain(&error), "failed");
-                Err(Failure::of(&error, &what, mutating, connected.connection_metadata().is_some()))
+            Some(Err(NoAnswer { error, unsent })) => {
+                tracing::debug!(request = number, what, millis, error = chain(&*error), "failed");
+                Err(Failure::of(&*error, &what, mutating, !unsent))
             }
             None => {
-                let sent = connected.connection_metadata().is_some();
-                tracing::debug!(request = number, what, millis, sent, "timed out");
-                let class = lost(mutating && sent);
-                let detail = if sent {
-                    format!("no answer for {} s", patience.as_secs())
-                } else {
-                    format!("no connection within {} s", patience.as_secs())
-                };
-                Err(Failure::local(RemoteError::new(class, what, detail).mutating(mutating)))
+                // A connection has a shorter time limit of its own: by now the request is on its way.
+                tracing::debug!(request = number, what, millis, "timed out");
+                let detail = format!("no answer for {} s", patience.as_secs());
+                Err(Failure::local(RemoteError::new(lost(mutating), what, detail).mutating(mutating)))
             }
         }
     }
@@ -292,12 +263,11 @@ impl Failure {
         Self { error, reused: false, closed: false }
     }
 
-    /// Sorts an error of hyper's client. `sent` tells whether there was a connection to send on.
-    fn of(error: &ClientError, what: &str, mutating: bool, sent: bool) -> Self {
+    /// Sorts an error of either client. `sent` tells whether there was a connection to send on.
+    fn of(error: &(dyn StdError + 'static), what: &str, mutating: bool, sent: bool) -> Self {
         let text = chain(error);
         let closed = find::<hyper::Error>(error)
             .is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed() || is_reset(e));
-        let sent = sent && !error.is_connect();
         let (class, detail) = if let Some(source) = find::<SourceError>(error) {
             (ErrorClass::Local, source.to_string())
         } else if let Some(reason) = refused_certificate(&text) {
@@ -342,7 +312,7 @@ fn refused_certificate(text: &str) -> Option<AuthReason> {
     }
 }
 
-fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {
@@ -353,18 +323,20 @@ fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 
     None
 }
 
-/// An error with its causes, outermost first, without the client's own generic frame when there is a cause.
-fn chain(error: &ClientError) -> String {
+/// An error with its causes, outermost first, without the clients' own generic frames when there is a cause.
+fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
-    let mut next = error.source();
+    let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        if parts.last().is_none_or(|last| !last.contains(&text)) {
+        let generic = ["client error (", "error sending request", "error decoding response"];
+        let frame = error.source().is_some() && generic.iter().any(|g| text.starts_with(g));
+        if !frame && parts.last().is_none_or(|last| !last.contains(&text)) {
             parts.push(text);
         }
         next = error.source();
     }
-    if parts.is_empty() { error.to_string() } else { parts.join(": ") }
+    parts.join(": ")
 }
 
 /// The head of an answer, its body still to be read.
@@ -373,7 +345,7 @@ pub(crate) struct Answer {
     what: String,
     mutating: bool,
     head: http::response::Parts,
-    body: Incoming,
+    body: RecvBody,
     timeouts: Timeouts,
     started: Instant,
     keeps_alive: bool,
@@ -450,8 +422,7 @@ impl Answer {
                     }
                 }
                 Some(Err(error)) => {
-                    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-                    return Err(self.cut(&format!("the answer broke off: {cause}")));
+                    return Err(self.cut(&format!("the answer broke off: {}", chain(&*error))));
                 }
             }
         }

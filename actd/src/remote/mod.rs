@@ -10,6 +10,7 @@
 
 pub mod act;
 pub mod arex;
+mod backend;
 mod body;
 pub mod error;
 pub mod file;

@@ -16,8 +16,8 @@ use jsonrpsee::core::RegisterMethodError;
 
 use super::Api;
 use super::answer::{self, View};
-use super::stat;
 use super::register::register as add;
+use super::stat;
 use crate::engine::board::TransferKind;
 use crate::job::select::{self, BadSelector, Parsed};
 use crate::job::{Job, Key, Time};
@@ -96,13 +96,7 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
     Ok(reply(items, rev, as_of, next, missing))
 }
 
-fn reply(
-    items: Vec<api::Job>,
-    rev: u64,
-    as_of: Option<Time>,
-    next: Option<String>,
-    missing: Vec<String>,
-) -> JobList {
+fn reply(items: Vec<api::Job>, rev: u64, as_of: Option<Time>, next: Option<String>, missing: Vec<String>) -> JobList {
     JobList { schema: "act.jobs/1".to_owned(), as_of: as_of.map(Time::rfc3339), rev, items, next, missing }
 }
 

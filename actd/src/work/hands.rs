@@ -89,8 +89,7 @@ impl Hands {
     /// # Errors
     /// The server's URL cannot be used, or TLS cannot be set up.
     pub fn new(config: HandsConfig) -> Result<Self, RemoteError> {
-        let tls = connector(&config.trust, None)?;
-        let act = ActClient::new(config.url.clone(), None, tls, config.act)?;
+        let act = ActClient::new(config.url.clone(), None, &config.trust.rest(), config.act)?;
         let tools = Tools { act, webdav: None, ce: None };
         Ok(Self(Arc::new(Inner {
             uploads: Semaphore::new(config.uploads.max(1)),

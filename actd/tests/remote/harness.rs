@@ -77,9 +77,9 @@ impl Sandbox {
     pub(crate) fn client(&self) -> ActClient {
         let s = Duration::from_secs;
         let timeouts = Timeouts { connect: s(5), head: s(2), idle: s(2), total: s(30) };
-        let tls = self.trust().connector(None).expect("tls");
+        let tls = self.trust().rest();
         let options = ActOptions { timeouts, ..ActOptions::default() };
-        ActClient::new(Url::parse(self.text("server")).expect("url"), None, tls, options).expect("client")
+        ActClient::new(Url::parse(self.text("server")).expect("url"), None, &tls, options).expect("client")
     }
 
     pub(crate) async fn user(&self) -> ActClient {

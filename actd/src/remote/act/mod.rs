@@ -19,7 +19,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use openssl::ssl::SslConnectorBuilder;
 use url::Url;
 
 use super::error::{AuthReason, ErrorClass, RemoteError};
@@ -113,13 +112,13 @@ impl Plan {
 impl ActClient {
     /// A client for the server at `base` (scheme, host, port, and a path prefix if the server has one).
     ///
-    /// Without a token only [`ActClient::offer_proxy`] can succeed. `tls` decides whom to trust (see `auth::tls`); it is
+    /// Without a token only [`ActClient::offer_proxy`] can succeed. `tls` decides whom to trust (see `auth::tls::Trust::rest`); it is
     /// not used for http. Fails (`Local`) for a URL that is not http(s), and for plain http to another machine unless
     /// `options.allow_http`. Opens no connection.
     pub fn new(
         base: Url,
         token: Option<Secret>,
-        tls: SslConnectorBuilder,
+        tls: &dyn Fn() -> reqwest::ClientBuilder,
         options: ActOptions,
     ) -> Result<Self, RemoteError> {
         let what = format!("aCT server {}", base.origin().ascii_serialization());
@@ -138,7 +137,7 @@ impl ActClient {
         if base.host().is_none() || !base.username().is_empty() || base.password().is_some() {
             return Err(local("the URL needs a host name, and must not hold a user name or password".into()));
         }
-        let transport = Transport::new(tls, options.timeouts).map_err(|e| local(format!("cannot set up TLS: {e}")))?;
+        let transport = Transport::rest(tls, options.timeouts)?;
         let shared = Shared {
             base,
             transport,

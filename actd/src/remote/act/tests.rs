@@ -20,8 +20,8 @@ fn options() -> ActOptions {
 }
 
 fn client_to(url: &Url) -> ActClient {
-    let tls = Trust::default().connector(None).expect("tls");
-    ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), tls, options()).expect("client")
+    let tls = Trust::default().rest();
+    ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), &tls, options()).expect("client")
 }
 
 async fn server(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (TestServer, ActClient) {
@@ -204,8 +204,8 @@ async fn the_token_stays_home() {
     assert!(!format!("{client:?}").contains(TOKEN));
 
     let new = |url: &str, allow_http| {
-        let tls = Trust::default().connector(None).expect("tls");
-        ActClient::new(Url::parse(url).expect("url"), None, tls, ActOptions { allow_http, ..options() }).map(drop)
+        let tls = Trust::default().rest();
+        ActClient::new(Url::parse(url).expect("url"), None, &tls, ActOptions { allow_http, ..options() }).map(drop)
     };
     assert!(new("http://act.example.org", false).is_err());
     assert!(new("http://act.example.org", true).is_ok());
@@ -451,8 +451,8 @@ async fn tls_is_verified() {
     let pki = Pki::new();
     let server = TestServer::tls(pki.acceptor(false), |_, _| Some(json("200 OK", "{}"))).await;
     let info = async |url: &Url, trust: Trust| {
-        let tls = trust.connector(None).expect("tls");
-        let client = ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), tls, options()).expect("client");
+        let tls = trust.rest();
+        let client = ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), &tls, options()).expect("client");
         client.info().await
     };
     info(&server.url, Trust::new(Some(pki.ca_dir()))).await.expect("the CA directory is used");
