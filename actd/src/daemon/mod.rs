@@ -3,6 +3,7 @@
 pub mod listen;
 pub mod lock;
 pub mod shutdown;
+mod tidy;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -161,6 +162,7 @@ impl Daemon {
         let (reload, reloads) = mpsc::channel(4);
         let (clients, calls) = (Clients::default(), TaskTracker::new());
         let config = Shared::new(config);
+        tokio::spawn(tidy::run(engine.clone(), config.clone(), instance_id.clone(), last.clone()));
         let api = Arc::new(Api {
             engine: engine.clone(),
             hands,
