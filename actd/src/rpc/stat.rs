@@ -1,7 +1,7 @@
 //! `jobs.stat`: the server's columns as a table. The columns of the poll come from the board; any others are read from the
 //! server for the call, once for all who ask at the same time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use super::register::register as add;
 use crate::auth::actor::remote_error;
 use crate::job::select::{self, Parsed};
 use crate::job::{Job, Key, ServerId, Time};
+use crate::remote::RemoteError;
 use crate::work::Hands;
 
 /// Longest that a call waits for a fresher list.
@@ -42,7 +43,11 @@ type Question = (Vec<ServerId>, Vec<String>, Vec<String>);
 
 /// Columns that were read from the server lately. Whoever asks the same while it is being read waits for that answer.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<HashMap<Question, (Instant, Answer)>>);
+pub struct Cache {
+    answers: Mutex<HashMap<Question, (Instant, Answer)>>,
+    /// The columns that there are, the client table's and the ARC table's.
+    known: OnceCell<(HashSet<String>, HashSet<String>)>,
+}
 
 type Answer = Arc<OnceCell<Arc<Rows>>>;
 
@@ -65,7 +70,7 @@ impl Cache {
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         let question = (ids.to_vec(), words(client), words(arc));
         let answer = {
-            let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
             let young = |asked: &Instant, answer: &Answer| !answer.initialized() || now - *asked <= max_age;
             match answers.get(&question) {
@@ -94,6 +99,23 @@ impl Cache {
         });
         rows.await.cloned()
     }
+
+    /// Makes sure that there are such columns, as the server would when it has no row to show. A server that is away is
+    /// no reason to refuse: they come out empty then.
+    async fn check(&self, hands: &Hands, client: &[&str], arc: &[&str]) -> Result<(), ApiError> {
+        let known = self.known.get_or_try_init(|| async {
+            let info = hands.info().await?;
+            Ok::<_, RemoteError>((info.client.into_iter().collect(), info.arc.into_iter().collect()))
+        });
+        let Ok((clients, arcs)) = known.await else { return Ok(()) };
+        let unknown = client.iter().find(|c| !clients.contains(**c)).or(arc.iter().find(|c| !arcs.contains(**c)));
+        unknown.map_or(Ok(()), |name| Err(invalid_column(name)))
+    }
+}
+
+fn invalid_column(name: &str) -> ApiError {
+    ApiError::new(Kind::BadParams, format!("Invalid column \"{name}\""))
+        .hint("`actctl stat --get-cols` lists the columns")
 }
 
 async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
@@ -104,7 +126,7 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
     if let Some(bad) =
         p.client.iter().chain(&p.arc).find(|c| !c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
     {
-        return Err(ApiError::new(Kind::BadParams, format!("Invalid column \"{bad}\"")));
+        return Err(invalid_column(bad));
     }
     refresh(api, p.max_age_ms).await;
     let (mut jobs, mut missing, as_of, mut warnings) = {
@@ -208,7 +230,11 @@ async fn extra(
         .filter(|c| !["JobID", "State", "arcstate", "IDFromEndpoint"].contains(c))
         .collect();
     let mut ids: Vec<ServerId> = jobs.iter().filter(|j| j.on_server()).filter_map(|j| j.id()).collect();
-    if (client.is_empty() && arc.is_empty()) || ids.is_empty() {
+    if client.is_empty() && arc.is_empty() {
+        return Ok(None);
+    }
+    api.columns.check(&api.hands, &client, &arc).await?;
+    if ids.is_empty() {
         return Ok(None);
     }
     if everything || ids.len() > MANY {

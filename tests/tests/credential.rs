@@ -1,0 +1,130 @@
+//! Proxy and token: delegated, renewed, refused, replaced by others.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use act_proto::Kind;
+use act_proto::daemon::NoParams;
+use act_proto::method::{ProxyStatus, ServerInfo};
+use act_proto::proxy::Status;
+use act_proto::server::InfoParams;
+use act_tests::user::User;
+use act_tests::wait::{LONG, wait_for};
+use act_tests::world::World;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+fn status(user: &User) -> Status {
+    user.call::<ProxyStatus>(&NoParams {}).expect("proxy.status answers")
+}
+
+fn wait_status(user: &User, what: &str, fits: impl Fn(&Status) -> bool) -> Status {
+    wait_for(what, LONG, || {
+        let status = status(user);
+        if fits(&status) { Ok(status) } else { Err(format!("{status:?}")) }
+    })
+}
+
+/// Puts a token there that nobody signed: what it claims is read, and the server refuses it.
+fn plant(path: &Path, proxyid: i64, expires: i64) {
+    let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let head = part(serde_json::json!({"alg": "HS256", "typ": "JWT"}));
+    let claims = part(serde_json::json!({"proxyid": proxyid, "exp": expires}));
+    fs::write(path, format!("{head}.{claims}.{}", URL_SAFE_NO_PAD.encode([7; 32]))).expect("a token can be written");
+}
+
+const FAR: i64 = 4_000_000_000;
+
+#[test]
+fn a_new_daemon_delegates_by_itself_to_the_server_of_the_config() {
+    let world = World::new();
+    let _ = world.user.actctl(&["info"]).ok();
+    let status = wait_status(&world.user, "a credential", |s| s.state == "ok");
+    assert_eq!(status.proxyid, Some(1));
+    assert!(status.token_expires.is_some() && status.voms.len() == 1, "{status:?}");
+    let token = fs::read(world.user.token()).expect("the token file");
+    assert!(!token.ends_with(b"\n"), "act dies on a newline there");
+    let mode = fs::metadata(world.user.token()).expect("the token file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(world.sandbox.journal("POST", "/proxies").len(), 1);
+    assert_eq!(world.sandbox.journal("PUT", "/proxies").len(), 1);
+    assert!(world.sandbox.journal("DELETE", "/proxies").is_empty());
+}
+
+#[test]
+fn a_restart_does_not_delegate_again() {
+    let world = World::ready();
+    let before = world.sandbox.journal("POST", "/proxies").len();
+    world.user.kill_daemon();
+    let _ = world.user.actctl(&["stat"]).ok();
+    assert_eq!(status(&world.user).state, "ok");
+    assert_eq!(world.sandbox.journal("POST", "/proxies").len(), before);
+}
+
+#[test]
+fn a_delegation_that_was_cut_off_is_done_again_from_the_start() {
+    let world = World::new();
+    let cut = serde_json::json!({"method": "PUT", "path": "/proxies", "count": 1, "fault": {"kind": "reset"}});
+    world.sandbox.fault(&cut);
+    // The daemon's own attempt at its start is cut off, or this one is: then the next one is not.
+    let first = world.user.actctl(&["proxy"]);
+    if first.code != Some(0) {
+        let _ = world.user.actctl(&["proxy"]).ok();
+    }
+    assert_eq!(status(&world.user).state, "ok");
+    let (posts, puts) = (world.sandbox.journal("POST", "/proxies"), world.sandbox.journal("PUT", "/proxies"));
+    assert_eq!(posts.len(), puts.len(), "never a PUT without its own POST");
+    assert!(posts.len() >= 2);
+}
+
+#[test]
+fn a_token_that_the_server_refuses_is_replaced_once() {
+    let world = World::ready();
+    let before = world.sandbox.journal("POST", "/proxies").len();
+    plant(&world.user.token(), 1, FAR);
+    wait_for("a new delegation", LONG, || {
+        let _ = world.user.actctl(&["stat"]);
+        match world.sandbox.journal("POST", "/proxies").len() {
+            n if n == before + 1 => Ok(()),
+            n => Err(format!("{n} delegations, {before} before")),
+        }
+    });
+    wait_status(&world.user, "a credential", |s| s.state == "ok");
+    assert_eq!(world.sandbox.journal("POST", "/proxies").len(), before + 1);
+}
+
+#[test]
+fn another_identity_s_token_is_not_taken_while_there_are_jobs() {
+    let world = World::ready_with(&["--delays", "submitting=600000"], &[]);
+    world.user.write("a.xrsl", "&(executable=/bin/true)(jobname=a)(walltime=1)");
+    let _ = world.user.actctl(&["sub", "a.xrsl"]).ok();
+    let good = fs::read(world.user.token()).expect("the token file");
+    let before = world.sandbox.journal("POST", "/proxies").len();
+    plant(&world.user.token(), 77, FAR);
+    let parked = wait_status(&world.user, "the other identity", |s| s.state == "other_identity");
+    assert!(parked.hint.is_some_and(|h| h.contains("--switch-identity")));
+    let e = world.user.call::<ServerInfo>(&InfoParams::default()).expect_err("parked");
+    assert_eq!(e.data.kind, Kind::OtherIdentity);
+    assert_eq!(world.user.jobs().len(), 1, "the job is not gone");
+    assert_eq!(world.sandbox.journal("POST", "/proxies").len(), before, "nothing is delegated over it");
+    fs::write(world.user.token(), good).expect("a token can be written");
+    wait_status(&world.user, "the old identity", |s| s.state == "ok");
+}
+
+#[test]
+fn a_proxy_that_comes_later_is_picked_up() {
+    let mut world = World::new();
+    let late = world.user.root().join("late-proxy");
+    world.user.set_env("X509_USER_PROXY", late.to_str().expect("a path"));
+    let ran = world.user.actctl(&["stat"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let missing = status(&world.user);
+    assert_eq!((missing.state.as_str(), missing.proxyid), ("missing", None), "{missing:?}");
+    let pem = fs::read(&world.sandbox.info().proxy).expect("the sandbox's proxy");
+    let part = late.with_extension("part");
+    fs::write(&part, pem).expect("a file can be written");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).expect("chmod");
+    fs::rename(&part, &late).expect("rename");
+    wait_status(&world.user, "a credential", |s| s.state == "ok");
+}
