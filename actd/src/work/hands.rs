@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::pace::Pace;
+use super::rows::RowReader;
 use super::{
     Done, ProgressSink, Work, clean, confirm, create, deliver, discard, list, look, manage, retrieve, sweep, upload,
 };
@@ -60,6 +61,8 @@ pub struct HandsConfig {
 #[derive(Debug)]
 pub(super) struct Tools {
     pub(super) act: ActClient,
+    /// With `act`.
+    pub(super) rows: RowReader,
     /// None: there is no proxy to present.
     pub(super) webdav: Option<WebdavClient>,
     pub(super) ce: Option<ArexClient>,
@@ -90,7 +93,7 @@ impl Hands {
     /// The server's URL cannot be used, or TLS cannot be set up.
     pub fn new(config: HandsConfig) -> Result<Self, RemoteError> {
         let act = ActClient::new(config.url.clone(), None, &config.trust.rest(), config.act)?;
-        let tools = Tools { act, webdav: None, ce: None };
+        let tools = Tools { act, rows: RowReader::default(), webdav: None, ce: None };
         Ok(Self(Arc::new(Inner {
             uploads: Semaphore::new(config.uploads.max(1)),
             downloads: Semaphore::new(config.downloads.max(1)),
@@ -119,7 +122,7 @@ impl Hands {
                 (Some(webdav), Some(ArexClient::new(identity()?, config.ce)?))
             }
         };
-        let tools = Arc::new(Tools { act, webdav, ce });
+        let tools = Arc::new(Tools { act, rows: RowReader::default(), webdav, ce });
         *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
         Ok(())
     }
@@ -140,14 +143,14 @@ impl Hands {
     ) -> impl Future<Output = Done> + Send + 'static {
         let (inner, tools) = (self.0.clone(), self.0.tools());
         async move {
-            let act = &tools.act;
+            let act = &tools.act.clone();
             match work {
                 Work::Create(jobs) => create::create(act, jobs).await,
                 Work::Upload { key, id, spec } => upload::upload(&inner, &tools, key, id, &spec, &sink, &cancel).await,
                 Work::Confirm(jobs) => confirm::confirm(act, jobs).await,
                 Work::List => list::list(act).await,
                 Work::Look(jobs) => look::look(act, jobs).await,
-                Work::Retrieve(job) => retrieve::retrieve(inner, act.clone(), job, &sink, &cancel).await,
+                Work::Retrieve(job) => retrieve::retrieve(inner, tools, job, &sink, &cancel).await,
                 Work::Clean(jobs) => clean::clean(act, jobs).await,
                 Work::Kill(jobs) => manage::kill(act, jobs).await,
                 Work::Fetch(jobs) => manage::fetch(act, jobs).await,

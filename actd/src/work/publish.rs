@@ -66,9 +66,6 @@ pub(super) fn publish(
         match rename_to_free(from, &to) {
             Ok(()) => {
                 fsync_dir(parent)?;
-                if let Some(source) = from.parent() {
-                    fsync_dir(source)?;
-                }
                 return Ok(Moved::To(to));
             }
             Err(Errno::EXIST | Errno::NOTEMPTY) => {}

@@ -1,13 +1,72 @@
 //! Rows of the server's list for a few ids, read immediately before something is done about them.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
 use crate::job::apply::Row;
 use crate::job::{Arcstate, ServerId};
 use crate::remote::act::ActClient;
-use crate::remote::{Ids, RemoteError};
+use crate::remote::{Ids, MAX_IDS, RemoteError};
+
+use tokio::sync::oneshot;
+
+type Answer = Result<Option<Row>, RemoteError>;
+
+/// Reads rows for many askers at once: while a request is out, those who come wait for the next one, which is for all
+/// of them. Nobody waits for others to come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RowReader(Arc<Mutex<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<(ServerId, oneshot::Sender<Answer>)>,
+    reading: bool,
+}
+
+impl RowReader {
+    /// The row as it is after this call was made; none: it is not on the server.
+    pub(super) async fn row(&self, act: &ActClient, id: ServerId) -> Answer {
+        let (sender, answer) = oneshot::channel();
+        let first = {
+            let mut queue = self.lock();
+            queue.waiting.push((id, sender));
+            !std::mem::replace(&mut queue.reading, true)
+        };
+        if first {
+            // A task of its own: the asker may leave, the others must not wait for it.
+            tokio::spawn(self.clone().read_all(act.clone()));
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            // The reader has panicked: ask alone.
+            Err(_) => read(act, &Ids::one(id)).await.map(|mut rows| rows.remove(&id)),
+        }
+    }
+
+    async fn read_all(self, act: ActClient) {
+        loop {
+            let batch: Vec<_> = {
+                let mut queue = self.lock();
+                let count = queue.waiting.len().min(MAX_IDS);
+                queue.reading = count > 0;
+                queue.waiting.drain(..count).collect()
+            };
+            let Some(ids) = Ids::new(batch.iter().map(|(id, _)| *id)) else { return };
+            let rows = read(&act, &ids).await;
+            for (id, asker) in batch {
+                let answer = rows.as_ref().map(|rows| rows.get(&id).cloned()).map_err(RemoteError::clone);
+                // An asker that has left needs no answer.
+                let _ = asker.send(answer);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// These rows as they are now; one that is missing is not on the server.
 pub(super) async fn read(act: &ActClient, ids: &Ids) -> Result<HashMap<ServerId, Row>, RemoteError> {

@@ -247,3 +247,43 @@ async fn many_files_and_levels() {
         300
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_need_few_requests() {
+    let bed = Bed::start(&["--workers", "1"]).await;
+    let ids = bed.done_jobs(40, &json!({"out": "result {id}"}));
+    let rows = bed.rows().await;
+    bed.admin("DELETE", "/journal", &Value::Null);
+    let jobs = ids.iter().map(|id| {
+        let work = Work::Retrieve(Retrieve {
+            key: Key(*id),
+            id: *id,
+            run: rows[id].run.clone().expect("run").into(),
+            job_name: None,
+            parent: bed.results(),
+            name: format!("job{id}"),
+            exclude: Vec::new(),
+        });
+        bed.one(work)
+    });
+    for (input, fault) in futures_util::future::join_all(jobs).await {
+        assert!(matches!(input, Input::Retrieved(Ok(Some(_)))) && fault.is_none(), "{input:?}");
+    }
+    assert_eq!(bed.sent("GET", "/jobs/").len(), 80, "a listing and a file for each");
+    assert!(bed.journal().len() <= 100, "the rows are looked at together: {}", bed.journal().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_somebody_else_cleans_meanwhile() {
+    let bed = Bed::start(&["--workers", "many"]).await;
+    let [id] = bed.done_jobs(1, &json!({"out": "result"}))[..] else { panic!("ids") };
+    let job = bed.retrieve(Key(1), id).await;
+    // The row is gone when it is looked at for the last time.
+    bed.fault(&json!({"path": "/jobs", "method": "GET", "query": "id=", "fault": {"kind": "body", "body": "[]"}}));
+    let why = failed(bed.one(Work::Retrieve(job.clone())).await.0);
+    assert_eq!(why.class, Class::NoRow);
+    let dir = bed.results().join(&job.name);
+    assert!(why.why.contains(dir.to_str().expect("text")), "{}", why.why);
+    assert_eq!(tree(&dir)["out"], b"result");
+    assert!(!Manifest::of(&dir, &bed.config.state_dir, Key(1)).expect("manifest").complete);
+}

@@ -136,7 +136,7 @@ impl Transfer {
         failpoint!("retrieve.request");
         let answer = tokio::select! {
             () = ctx.stop.cancelled() => return Err(Failure::stopped()),
-            answer = ctx.act.results_file(ctx.id, self.path.as_str(), &range) => answer,
+            answer = ctx.tools.act.results_file(ctx.id, self.path.as_str(), &range) => answer,
         };
         let mut file = match answer {
             Ok(Ok(file)) => file,

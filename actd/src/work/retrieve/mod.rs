@@ -16,6 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
+use super::hands::Tools;
 use super::manifest::{self, FileEntry, Manifest, Missing};
 use super::progress::Meter;
 use super::publish::{self, Moved};
@@ -27,8 +28,7 @@ use crate::fsutil::RelPath;
 use crate::job::apply::Input;
 use crate::job::fault::{Class, Fault};
 use crate::job::{Key, ServerId, Time};
-use crate::remote::act::ActClient;
-use crate::remote::{Ids, RemoteError};
+use crate::remote::RemoteError;
 
 pub(super) use fetch::room;
 use fetch::{Outcome, fetch};
@@ -74,7 +74,7 @@ impl Failure {
 /// What the files of one job have in common.
 struct Context {
     hands: Arc<Inner>,
-    act: ActClient,
+    tools: Arc<Tools>,
     id: ServerId,
     stage: Stage,
     meter: Arc<Meter>,
@@ -83,7 +83,7 @@ struct Context {
 
 pub(super) async fn retrieve(
     hands: Arc<Inner>,
-    act: ActClient,
+    tools: Arc<Tools>,
     job: Retrieve,
     sink: &ProgressSink,
     cancel: &CancellationToken,
@@ -91,7 +91,7 @@ pub(super) async fn retrieve(
     let key = job.key;
     // A child: when one file fails, the others of this job end, too, each where it can go on.
     let stop = cancel.child_token();
-    match run(hands, act, job, sink, stop).await {
+    match run(hands, tools, job, sink, stop).await {
         Ok(dir) => Done::one(key, Input::Retrieved(Ok(dir)), None),
         Err(failure) => {
             let fault = failure.stops_all.then(|| failure.fault.clone());
@@ -102,7 +102,7 @@ pub(super) async fn retrieve(
 
 async fn run(
     hands: Arc<Inner>,
-    act: ActClient,
+    tools: Arc<Tools>,
     job: Retrieve,
     sink: &ProgressSink,
     stop: CancellationToken,
@@ -113,7 +113,7 @@ async fn run(
     }
     let stage = open(&hands, &job).await?;
     let meter = sink.meter(job.key, TransferKind::Download);
-    let ctx = Arc::new(Context { hands, act, id: job.id, stage, meter, stop });
+    let ctx = Arc::new(Context { hands, tools, id: job.id, stage, meter, stop });
     failpoint!("retrieve.begin");
 
     let (files, tree) = match collect(&ctx, &job).await? {
@@ -131,7 +131,19 @@ async fn run(
             ));
         }
     };
-    same_run(&ctx, &job).await?;
+    let mut tree = tree;
+    match same_run(&ctx, &job).await {
+        Err(failure) if failure.fault.class == Class::NoRow && !files.is_empty() => {
+            // Nobody has more of it than this. Whether it is all cannot be known any more.
+            tree.refuse("", "the server dropped the job before it was sure that this is all");
+            let dir = publish_all(&ctx, &job, files, tree).await?;
+            return Err(Failure::new(
+                Class::NoRow,
+                format!("{}; what came is in {}", failure.fault.why, dir.display()),
+            ));
+        }
+        checked => checked?,
+    }
     if files.is_empty() && tree.dirs.is_empty() && tree.refused.is_empty() {
         discard(&ctx).await;
         return Ok(None);
@@ -200,12 +212,14 @@ enum Collected {
     NotInState,
 }
 
-/// Downloads what the server lists until a list shows nothing new.
+/// Downloads what the server lists. Seen on a real server: results are complete before the job's state says so, and are
+/// not changed after that but removed together with the row, which is looked at again when all is here. So a second list
+/// is only asked for when something that was listed was not given.
 async fn collect(ctx: &Arc<Context>, job: &Retrieve) -> Result<Collected, Failure> {
     let mut files: BTreeMap<String, FileEntry> = BTreeMap::new();
     let mut not_given: BTreeMap<RelPath, String> = BTreeMap::new();
     for round in 0..ROUNDS {
-        let mut tree = match walk(&ctx.act, ctx.id, &job.exclude, &ctx.stop).await? {
+        let mut tree = match walk(&ctx.tools.act, ctx.id, &job.exclude, &ctx.stop).await? {
             Listed::Tree(tree) => tree,
             Listed::None if round == 0 => return Ok(Collected::Nothing),
             Listed::None | Listed::NotInState => return Ok(Collected::NotInState),
@@ -222,7 +236,7 @@ async fn collect(ctx: &Arc<Context>, job: &Retrieve) -> Result<Collected, Failur
             .filter(|p| !files.contains_key(p.as_str()) && !not_given.contains_key(*p))
             .cloned()
             .collect();
-        if round > 0 && due.is_empty() {
+        if due.is_empty() {
             for (path, why) in not_given {
                 // Not listed any more: it was on its way out.
                 if tree.files.contains(&path) {
@@ -242,6 +256,9 @@ async fn collect(ctx: &Arc<Context>, job: &Retrieve) -> Result<Collected, Failur
                 }
                 Outcome::NotInState => return Ok(Collected::NotInState),
             }
+        }
+        if not_given.is_empty() {
+            return Ok(Collected::Results(files, tree));
         }
     }
     Err(Failure::new(Class::Transient, "files are still being added to the results on the server"))
@@ -273,17 +290,12 @@ async fn fetch_all(ctx: &Arc<Context>, paths: Vec<RelPath>) -> Result<Vec<(RelPa
 
 /// Makes sure that the server's row still is of the run whose results these are to be.
 async fn same_run(ctx: &Arc<Context>, job: &Retrieve) -> Result<(), Failure> {
-    let id = Ids::one(ctx.id);
     let row = tokio::select! {
         () = ctx.stop.cancelled() => return Err(Failure::stopped()),
-        rows = rows::read(&ctx.act, &id) => rows.map_err(|e| Failure::of_server(&e))?.remove(&ctx.id),
+        row = ctx.tools.rows.row(&ctx.tools.act, ctx.id) => row.map_err(|e| Failure::of_server(&e))?,
     };
     let Some(row) = row else {
-        let why = format!(
-            "job {} was removed from the server before all its results were here; what came is in {}",
-            ctx.id,
-            ctx.stage.root().display()
-        );
+        let why = format!("job {} was removed from the server before all its results were here", ctx.id);
         return Err(Failure::new(Class::NoRow, why));
     };
     if !rows::is_run(&row, &job.run) {
