@@ -288,6 +288,12 @@ fn content_of<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     None
 }
 
+/// See [`super::fuzz_answers`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz(data: &[u8]) {
+    read_properties(&String::from_utf8_lossy(data));
+}
+
 #[cfg(test)]
 mod unit {
     use super::*;

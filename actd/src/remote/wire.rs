@@ -341,6 +341,19 @@ pub(super) fn error_text(body: &[u8]) -> (String, bool) {
     (title.unwrap_or_else(|| text.into_owned()), false)
 }
 
+/// See [`super::fuzz_answers`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz(data: &[u8]) {
+    drop(for_each(data, |_: Element<Row>| ()));
+    drop(for_each(data, |_: Element<JobAnswer>| ()));
+    drop(for_each(data, |_: Element<CancelAnswer>| ()));
+    drop(serde_json::from_slice::<Vec<Int>>(data));
+    drop(serde_json::from_slice::<Info>(data));
+    drop(serde_json::from_slice::<ProxyAnswer>(data));
+    drop(serde_json::from_slice::<Directory>(data).map(Directory::entries));
+    drop(error_text(data));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
