@@ -76,7 +76,7 @@ impl Item {
             self.name.clone_from(&job.name);
         }
         self.known_to_server |= job.id.is_some();
-        self.waiting = job.waiting.as_ref().map(|w| (w.reason.clone(), w.message.clone()));
+        self.waiting = job.waiting.as_ref().map(|w| (w.reason.clone(), crate::gate::sentence(&w.reason, &w.message)));
         let failed = |default: &str| {
             let message = job.error.clone().unwrap_or_else(|| default.to_owned());
             Fate::Failed { exit: exit_of(&message), message, hint: None }

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod ctx;
 pub mod failure;
 pub mod follow;
+pub mod gate;
 pub mod ids;
 pub mod out;
 pub mod pick;

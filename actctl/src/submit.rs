@@ -240,7 +240,11 @@ pub async fn follow<I: Future>(
         match &waiting {
             Some((reason, message)) if reason == "credential" || reason == "other_identity" => {
                 take_back(ctx, session, submission, keys).await;
-                submission.fail_pending(message, Some("run `actctl proxy`, then submit again"), CREDENTIAL);
+                submission.fail_pending(
+                    message,
+                    Some("make a proxy if there is none (`arcproxy`), run `actctl proxy`, then submit again"),
+                    CREDENTIAL,
+                );
                 continue;
             }
             Some((_, message)) => progress.waiting(message),

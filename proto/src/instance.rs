@@ -111,7 +111,11 @@ fn read_keys(config: &Path) -> Result<Keys, ApiError> {
     if text.len() > 1 << 20 {
         return Err(bad("is larger than 1 MiB".into()));
     }
-    serde_yaml::from_str::<Option<Keys>>(&text).map(Option::unwrap_or_default).map_err(|e| bad(e.to_string()))
+    serde_yaml::from_str::<Option<Keys>>(&text).map(Option::unwrap_or_default).map_err(|e| {
+        let place = e.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
+        ApiError::new(Kind::BadConfig, format!("{}{place}: {e}", config.display()))
+            .hint("the config file must be YAML, as in `server: https://HOST`")
+    })
 }
 
 /// A server's URL with the port in force: `--port`, else the port in the URL, else the config's `port`, else the scheme's.

@@ -11,6 +11,7 @@ use crate::cli_jobs::Bulk;
 use crate::cmd::stat::missing;
 use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
+use crate::gate::closed;
 use crate::pick::{Pick, pick};
 use crate::table;
 
@@ -59,7 +60,16 @@ where
         return Ok(OK);
     }
     let done = call::<M>(&mut session, args, &pick, args.dry_run).await?;
-    report(ctx, args, words, &done)
+    let exit = report(ctx, args, words, &done)?;
+    if exit == SOME_FAILED && done.ok.is_empty() && !done.failed.is_empty() {
+        // Nothing went through: if that is because nothing does, the exit code says why.
+        let why = closed(&mut session).await?;
+        if let (Some(hint), false) = (why.as_ref().and_then(|f| f.hint.as_deref()), ctx.out.json) {
+            ctx.out.note(&format!("hint: {hint}"));
+        }
+        return Ok(why.map_or(exit, |f| f.exit));
+    }
+    Ok(exit)
 }
 
 async fn call<M>(session: &mut Session<'_>, args: &Bulk, pick: &Pick, dry_run: bool) -> Result<Reply, Failure>

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use act_proto::jobs::{GetParams, Operation, OperationCancelParams, OperationItem, OperationParams};
 use act_proto::method::{JobsGet, OperationsCancel, OperationsGet};
@@ -11,6 +12,7 @@ use crate::cli_jobs::Get;
 use crate::cmd::stat::missing;
 use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
+use crate::gate::closed;
 use crate::ids::Range;
 use crate::pick::pick;
 use crate::progress::Progress;
@@ -18,7 +20,9 @@ use crate::submit::absolute;
 use crate::table;
 
 /// How long one call waits for news.
-const NEWS_MS: u64 = 10_000;
+const NEWS_MS: u64 = 5_000;
+/// How long to wait while nothing goes on for any job. Nothing is lost by giving up: the next `get` goes on.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Beyond so many ids in `-i`, those that are missing are not looked for one by one.
 const MAX_MISSING: u64 = 100_000;
 
@@ -65,7 +69,7 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
             _ = &mut interrupt => {
                 let cancel = OperationCancelParams { operation: started.operation };
                 let cancelled = session.call::<OperationsCancel>(&cancel);
-                match tokio::time::timeout(std::time::Duration::from_secs(5), cancelled).await {
+                match tokio::time::timeout(Duration::from_secs(5), cancelled).await {
                     Ok(Ok(_)) => ctx.out.note("Stopping job download: run the same command again to resume."),
                     _ => ctx.out.warn("the daemon has not confirmed that it stops; the download may go on"),
                 }
@@ -86,9 +90,24 @@ async fn deliver(
     items: &mut Vec<OperationItem>,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(&ctx.out, jobs, "getting");
+    let (mut moved, mut bytes) = (Instant::now(), 0);
     loop {
         let params = OperationParams { operation: operation.to_owned(), seen: items.len(), timeout_ms: NEWS_MS };
         let news: Operation = session.call::<OperationsGet>(&params).await?;
+        if !news.items.is_empty() || news.progress.bytes != bytes {
+            moved = Instant::now();
+            bytes = news.progress.bytes;
+        } else if !news.done
+            && let Some(why) = closed(session).await?
+        {
+            progress.waiting(&why.message);
+            if moved.elapsed() > PATIENCE {
+                let cancel = OperationCancelParams { operation: operation.to_owned() };
+                session.call::<OperationsCancel>(&cancel).await?;
+                return Err(why);
+            }
+            continue;
+        }
         for item in news.items {
             if !ctx.out.json {
                 show(ctx, &progress, &item)?;
@@ -98,7 +117,6 @@ async fn deliver(
         if news.done {
             return Ok(());
         }
-        let bytes = news.progress.bytes;
         let text = if bytes == 0 { String::new() } else { table::bytes(bytes) };
         progress.total(news.total);
         progress.set(items.len() as u64, text);
