@@ -371,18 +371,15 @@ impl Actor {
         let Ok(proxy) = self.proxy.clone() else { return };
         tracing::info!("delegating the proxy {}", proxy.path().display());
         match self.delegate(&proxy, false).await {
-            Ok(()) => self.may_try_again(),
+            Ok(()) => self.failure = None,
             Err(e) => {
                 tracing::warn!("the proxy was not delegated: {e}");
                 self.failure = Some(e);
-                self.next_try = Instant::now() + self.pause;
-                self.pause = (self.pause * 2).min(PAUSE.1);
             }
         }
-        if self.rejected {
-            // It was taken, or it was not; a token that is refused at once must not lead to a loop.
-            self.next_try = self.next_try.max(Instant::now() + self.pause);
-        }
+        // After a success, too: a server that refuses every token it gives must not lead to a loop.
+        self.next_try = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE.1);
     }
 
     async fn submit(&mut self, params: &SubmitParams) -> Result<Submitted, ApiError> {

@@ -68,31 +68,35 @@ impl Dispatcher {
         Self { methods, connection, extensions, subscriptions, out }
     }
 
-    /// Carries out one message, a request or a batch, and sends what it answers.
+    /// Carries out one message and sends what it answers.
     pub(super) async fn message(self: Arc<Self>, message: Vec<u8>) {
-        let Ok(raw) = serde_json::from_slice::<&RawValue>(&message) else {
-            return self.send(error(Id::Null, -32700, "what was sent is no JSON", None)).await;
+        if let Some(answer) = self.answer(&message, true).await {
+            let _ = self.out.send(answer).await;
+        }
+    }
+
+    /// Carries out one message, a request or a batch. Nothing: notifications, or an answer that was sent already.
+    pub(super) async fn answer(&self, message: &[u8], may_subscribe: bool) -> Option<Box<RawValue>> {
+        let refuse = |code, why: &str| Some(error(Id::Null, code, why, None).into_json());
+        let Ok(raw) = serde_json::from_slice::<&RawValue>(message) else {
+            return refuse(-32700, "what was sent is no JSON");
         };
         if !raw.get().starts_with('[') {
             let reply = match call(raw) {
-                Ok(call) => self.call(call, true).await,
+                Ok(call) => self.call(call, may_subscribe).await,
                 Err(reply) => Some(reply),
             };
-            if let Some(reply) = reply {
-                self.send(reply).await;
-            }
-            return;
+            return reply.map(MethodResponse::into_json);
         }
         let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
-            return self.send(error(Id::Null, -32700, "what was sent is no JSON", None)).await;
+            return refuse(-32700, "what was sent is no JSON");
         };
-        if items.is_empty() || items.len() > MAX_BATCH {
-            let why = if items.is_empty() {
-                "an empty batch".to_owned()
-            } else {
-                format!("a batch of {} calls; at most {MAX_BATCH} may be in one", items.len())
-            };
-            return self.send(error(Id::Null, -32600, &why, None)).await;
+        if items.is_empty() {
+            return refuse(-32600, "an empty batch");
+        }
+        if items.len() > MAX_BATCH {
+            let why = format!("a batch of {} calls; at most {MAX_BATCH} may be in one", items.len());
+            return refuse(-32600, &why);
         }
         let replies = join_all(items.into_iter().map(|item| async {
             match call(item) {
@@ -101,33 +105,24 @@ impl Dispatcher {
             }
         }));
         let replies: Vec<Box<RawValue>> = replies.await.into_iter().flatten().map(MethodResponse::into_json).collect();
-        let size: usize = replies.iter().map(|r| r.get().len() + 1).sum();
         if replies.is_empty() {
-            return;
+            return None;
         }
-        if size > MAX_MESSAGE as usize {
-            return self
-                .send(error(Id::Null, -32603, "the replies of the batch are larger than a message may be", None))
-                .await;
+        if replies.iter().map(|r| r.get().len() + 1).sum::<usize>() > MAX_MESSAGE as usize {
+            return refuse(-32603, "the replies of the batch are larger than a message may be");
         }
-        if let Ok(all) = serde_json::value::to_raw_value(&replies) {
-            let _ = self.out.send(all).await;
-        }
+        serde_json::value::to_raw_value(&replies).ok()
     }
 
     /// Tells the client that a message of its is too large. The connection ends after it.
     pub(super) async fn too_large(&self) {
         let why = format!("a message is larger than {} MiB", MAX_MESSAGE >> 20);
-        self.send(error(Id::Null, -32600, &why, None)).await;
-    }
-
-    async fn send(&self, reply: MethodResponse) {
-        let _ = self.out.send(reply.into_json()).await;
+        let _ = self.out.send(error(Id::Null, -32600, &why, None).into_json()).await;
     }
 
     /// The reply; none to a notification, and none if it was sent already (subscriptions do that themselves, so that no
     /// event can come before the reply).
-    async fn call(&self, call: Call, alone: bool) -> Option<MethodResponse> {
+    async fn call(&self, call: Call, may_subscribe: bool) -> Option<MethodResponse> {
         let Call { method, params, id } = call;
         let wants_reply = id.is_some();
         let id = id.unwrap_or(Id::Null);
@@ -143,9 +138,12 @@ impl Dispatcher {
             Some(MethodCallback::Sync(run)) => run(id, params, max, extensions),
             Some(MethodCallback::Async(run)) => run(id, params, self.connection, max, extensions).await,
             Some(MethodCallback::Unsubscription(run)) => run(id, params, self.connection, max, extensions),
-            Some(MethodCallback::Subscription(_)) if !alone || !wants_reply => {
-                error(id, -32600, "a subscription cannot be part of a batch or a notification", None)
-            }
+            Some(MethodCallback::Subscription(_)) if !may_subscribe || !wants_reply => error(
+                id,
+                -32600,
+                "a subscription needs a connection that stays, and a call of its own: no HTTP POST, batch or notification",
+                None,
+            ),
             Some(MethodCallback::Subscription(run)) => {
                 let Some(permit) = self.subscriptions.acquire() else {
                     let data = ErrorData { kind: Kind::TooMany, hint: None, retryable: false };

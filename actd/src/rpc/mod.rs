@@ -24,9 +24,10 @@ use std::time::Duration;
 use act_proto::MAX_MESSAGE;
 use act_proto::error::{ApiError, Kind};
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,7 +39,7 @@ use jsonrpsee::server::{
     BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder, stop_channel,
 };
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -50,6 +51,7 @@ use crate::daemon::listen::Socket;
 use crate::engine::handle::EngineHandle;
 use crate::job::Time;
 use crate::work::Hands;
+use dispatch::Dispatcher;
 use peer::{Language, Peer};
 
 /// Connections at a time.
@@ -250,6 +252,7 @@ impl Listen {
             .max_request_body_size(MAX_MESSAGE)
             // A reply's own bound is checked where it is made; here comes its frame.
             .max_response_body_size(MAX_MESSAGE + 4096)
+            .ws_only()
             .max_connections(MAX_CONNECTIONS as u32)
             .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
             .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH as u32))
@@ -265,7 +268,7 @@ impl Listen {
             stop,
         };
         let router = Router::new()
-            .route("/rpc", post(rpc).get(rpc))
+            .route("/rpc", post(call).get(websocket))
             .route("/healthz", get(healthz))
             .route("/metrics", get(metrics))
             .with_state(http);
@@ -298,18 +301,28 @@ impl Listen {
     }
 }
 
-async fn rpc(State(http): State<Http>, Extension(peer): Extension<Peer>, request: Request) -> Response {
-    let request = if request.method() == axum::http::Method::POST {
-        // Read here and not by the server behind this, which would wait for a stalled body for ever.
-        let (head, body) = request.into_parts();
-        match tokio::time::timeout(BODY, to_bytes(body, MAX_MESSAGE as usize)).await {
-            Ok(Ok(bytes)) => Request::from_parts(head, Body::from(bytes)),
-            Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response(),
-            Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request did not end in time\n").into_response(),
-        }
-    } else {
-        request
+/// A call over HTTP POST: the same dispatcher as on a bare connection.
+async fn call(State(http): State<Http>, Extension(peer): Extension<Peer>, request: Request) -> Response {
+    let json = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.trim().starts_with("application/json"));
+    if !request.headers().get(CONTENT_TYPE).is_some_and(json) {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type must be application/json\n").into_response();
+    }
+    let body = match tokio::time::timeout(BODY, to_bytes(request.into_body(), MAX_MESSAGE as usize)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response(),
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request did not end in time\n").into_response(),
     };
+    http.api.calls.fetch_add(1, Ordering::Relaxed);
+    // Nothing is sent but the answer: subscriptions are refused here.
+    let (out, _) = mpsc::channel(1);
+    match Dispatcher::new(http.methods, peer, out).answer(&body, false).await {
+        Some(answer) => ([(CONTENT_TYPE, "application/json")], String::from(Box::<str>::from(answer))).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// A WebSocket.
+async fn websocket(State(http): State<Http>, Extension(peer): Extension<Peer>, request: Request) -> Response {
     http.api.calls.fetch_add(1, Ordering::Relaxed);
     // One service per connection: subscriptions are told apart by its number.
     let mut service = http.builder.connection_id(peer.connection).build(http.methods, http.stop);

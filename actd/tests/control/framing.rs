@@ -39,6 +39,16 @@ fn curl_posts_calls_and_batches() {
     assert!(unknown["error"]["message"].as_str().is_some_and(|m| m.contains("fliter")), "{unknown}");
     let positional = post(r#"{"jsonrpc":"2.0","id":1,"method":"jobs.list","params":[1]}"#);
     assert_eq!(positional["error"]["code"], -32602);
+    let subscribe = post(r#"{"jsonrpc":"2.0","id":1,"method":"events.subscribe"}"#);
+    assert_eq!(subscribe["error"]["code"], -32600, "{subscribe}");
+    let status = |args: &[&str]| {
+        let out = curl(&home, &[&["-o", "/dev/null", "-w", "%{http_code}"], args].concat());
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let notification = r#"{"jsonrpc":"2.0","method":"daemon.status"}"#;
+    assert_eq!(status(&["-H", "content-type: application/json", "-d", notification, "http://x/rpc"]), "204");
+    assert_eq!(status(&["-H", "content-type: text/plain", "-d", notification, "http://x/rpc"]), "415");
+    assert_eq!(status(&["http://x/nothing"]), "404");
     assert!(String::from_utf8_lossy(&curl(&home, &["http://x/healthz"]).stdout).contains("ok"));
     let metrics = String::from_utf8_lossy(&curl(&home, &["http://x/metrics"]).stdout).into_owned();
     assert!(metrics.contains("actd_blocked{reason=\"credential\"} 1\n"), "{metrics}");
