@@ -19,6 +19,8 @@ start() {
     [ -x /usr/share/arc/arc-arex-ws-start ] || fail "A-REX is not installed: apt-get install nordugrid-arc-arex nordugrid-arc-plugins-needed"
     [ -r "$pki/host/cert.pem" ] || fail "no PKI of the sandbox in $pki"
     mkdir -p "$dir"/{control,session,log,run,tmp}
+    # Where there are none, A-REX makes Diffie-Hellman parameters of its own: minutes of a core. A named group takes none.
+    (umask 0177; openssl genpkey -genparam -algorithm DH -pkeyopt group:ffdhe4096 -out "$dir/control/dhparam.pem")
     chmod 755 "$dir"
     chmod 1777 "$dir/session" "$dir/tmp"
     cat > "$dir/arc.conf" <<CONF
