@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli_jobs::{Bulk, Cat, Get, History, Log, Ls, Run, Stat, Sub, Tail, Wait, Why};
+use crate::cli_xrsl::{Check, Fmt};
 
 /// Submit, watch and collect jobs of an aCT server through actd.
 #[derive(Debug, Parser)]
@@ -107,6 +108,10 @@ pub enum Command {
     Ls(Ls),
     /// Print events as they happen
     Events(Events),
+    /// Say what is wrong with job descriptions
+    Check(Check),
+    /// Lay job descriptions out, one attribute to a line
+    Fmt(Fmt),
     /// Control the daemon
     #[command(subcommand)]
     Daemon(Daemon),

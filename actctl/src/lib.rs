@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod cli_jobs;
+pub mod cli_xrsl;
 pub mod cmd;
 pub mod connect;
 pub mod ctx;

@@ -61,6 +61,12 @@ impl Out {
         self.bytes(self.printable(text).as_bytes())
     }
 
+    /// Whether text on stdout may hold colours.
+    #[must_use]
+    pub fn paints(&self) -> bool {
+        self.color && self.clean
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod bulk;
 pub mod cat;
+pub mod check;
 pub mod clean;
 pub mod completions;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod daemon;
 pub mod daemon_logs;
 pub mod events;
 pub mod fetch;
+pub mod fmt;
 pub mod get;
 pub mod history;
 pub mod info;
@@ -56,6 +58,8 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
         Command::Tail(args) => tail::run(ctx, args).await,
         Command::Ls(args) => ls::run(ctx, args).await,
         Command::Events(args) => events::run(ctx, args).await,
+        Command::Check(args) => check::run(ctx, args),
+        Command::Fmt(args) => fmt::run(ctx, args),
         Command::Daemon(args) => daemon::run(ctx, args).await,
         Command::Config(args) => config::run(ctx, args).await,
         Command::Rpc(args) => rpc::run(ctx, args).await,

@@ -395,7 +395,7 @@ pub fn did_you_mean(name: &[u8]) -> Option<&'static Attribute> {
     }
     ATTRIBUTES
         .iter()
-        .filter(|a| matches!(a.status, Current | Deprecated(_)))
+        .filter(|a| matches!(a.status, Current | Deprecated(_)) && a.name.len().abs_diff(name.len()) <= limit)
         .map(|a| (distance(a.name.as_bytes(), &name), a))
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, _)| *d)
