@@ -2,7 +2,7 @@
 //! No secret leaves these types except to be sent to where it belongs.
 //!
 //! * [`proxy`]: the proxy file: find, load, check. [`voms`]: its attribute certificate. [`sign`]: delegating it further.
-//! * [`delegate`]: handing a proxy to the aCT server. [`token`]: what comes back. [`identity`]: whom it makes us there.
+//! * [`mod@delegate`]: handing a proxy to the aCT server. [`token`]: what comes back. [`identity`]: whom it makes us there.
 //! * [`actor`]: the one task that owns the credential, and tells everybody how it is.
 //! * [`tls`]: CA directory, system roots, client certificate.
 

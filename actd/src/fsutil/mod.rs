@@ -3,7 +3,7 @@
 //!
 //! * [`name`]: which names from a server may become files. * [`dir`]: writing below a directory without following symlinks.
 //! * [`atomic`]: whole files and directories that appear at once. * [`transfer`]: moving a directory to another file system.
-//! * [`space`]: free disk, and what kind of file system it is.
+//! * [`mod@space`]: free disk, and what kind of file system it is.
 
 pub mod atomic;
 pub mod dir;

@@ -146,7 +146,7 @@ pub(super) fn temp_name(name: &str) -> String {
     format!("{TEMP_PREFIX}{hex}{TEMP_SUFFIX}")
 }
 
-/// Whether a name looks like one that [`temp_name`] makes.
+/// Whether a name looks like one that `temp_name` makes.
 pub fn is_temp_name(name: &str) -> bool {
     name.strip_prefix(TEMP_PREFIX)
         .and_then(|rest| rest.strip_suffix(TEMP_SUFFIX))

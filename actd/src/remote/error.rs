@@ -43,7 +43,7 @@ pub enum ErrorClass {
 #[derive(Debug, Clone)]
 pub struct RemoteError {
     class: ErrorClass,
-    /// "PUT /jobs/12/data/a.txt on https://act.example.org"
+    /// `PUT /jobs/12/data/a.txt on https://act.example.org`
     request: String,
     /// What happened, in words for the user.
     detail: String,

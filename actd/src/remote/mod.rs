@@ -4,7 +4,7 @@
 //! * [`act`]: the aCT server's REST API. [`Ids`] cannot be empty, so "every job" cannot be said by accident.
 //! * [`webdav`]: staging inputs on a WebDAV store.
 //! * [`arex`]: reading session files of a running job from its CE.
-//! * [`file`]: a remote file on its way here, by range, with its length verified.
+//! * [`mod@file`]: a remote file on its way here, by range, with its length verified.
 //! * [`error`]: every failure carries a class that says what to do about it.
 //! * [`retry`]: when to try again; [`limit`]: how many requests at a time.
 
