@@ -162,11 +162,20 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::local(format!("{} cannot be written: {e}", path.display()));
     // Through a link: the file it points to is meant.
     let path = fs::canonicalize(path).map_err(failed)?;
+    // What was read as Latin-1 is written as Latin-1.
+    let was = fs::read(&path).map_err(failed)?;
+    let bytes =
+        match std::str::from_utf8(&was) {
+            Ok(_) => text.as_bytes().to_vec(),
+            Err(_) => text.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<_, _>>().map_err(|_| {
+                Failure::local(format!("{} is Latin-1, which cannot hold the correction", path.display()))
+            })?,
+        };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let part = path.with_file_name(name);
     let done = fs::metadata(&path).and_then(|m| {
-        fs::write(&part, text)?;
+        fs::write(&part, &bytes)?;
         fs::set_permissions(&part, m.permissions())?;
         fs::rename(&part, &path)
     });
@@ -193,5 +202,56 @@ impl Files for Disk {
             Ok(_) if fs::File::open(&path).is_err() => FileKind::Unreadable,
             Ok(m) => FileKind::File(m.len()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn findings(dir: &Path, text: &[u8], fix: bool) -> (Vec<&'static str>, Vec<u8>) {
+        let path = dir.join("job.xrsl");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        let checked = check(&path, &Disk { base_dir: dir.to_owned() }, fix).expect("readable");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o640);
+        (checked.findings.iter().map(|d| d.code).collect(), fs::read(&path).expect("there"))
+    }
+
+    #[test]
+    fn local_inputs_are_looked_for_in_the_base_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("here"), "x").expect("written");
+        fs::create_dir(dir.path().join("sub")).expect("made");
+        let text = b"&(executable=/a)(walltime=5)(inputfiles=(here \"\")(gone \"\")(b sub))";
+        let (codes, after) = findings(dir.path(), text, false);
+        assert_eq!(codes, ["E60", "E60"]);
+        assert_eq!(after, text);
+    }
+
+    #[test]
+    fn corrections_keep_everything_else_the_mode_and_the_encoding() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = b"&(executabel=/a)(walltime=5)(* caf\xe9 *)(arguments=--n=10)";
+        let (codes, after) = findings(dir.path(), text, true);
+        assert_eq!(codes, [""; 0]);
+        assert_eq!(after, b"&(executable=/a)(walltime=5)(* caf\xe9 *)(arguments=\"--n=10\")");
+        assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1, "nothing is left over");
+    }
+
+    #[test]
+    fn machine_formats_hold_every_finding() {
+        let text = "&(executable=/a)(walltime=\"1:30\")(memory>=5)".to_owned();
+        let findings = xrsl::check(&text, &LintContext::default());
+        let index = LineIndex::new(&text);
+        let n = findings.len();
+        let checked = [Checked { path: "j".into(), text, index, findings, accepted: true, jobs: 1, fixed: 0 }];
+        assert!(n >= 3);
+        assert_eq!(machine::gcc(&checked).lines().count(), n);
+        assert_eq!(machine::json(&checked)["items"][0]["diagnostics"].as_array().map(Vec::len), Some(n));
+        let sarif = machine::sarif(&checked);
+        assert_eq!(sarif["runs"][0]["results"].as_array().map(Vec::len), Some(n));
+        assert_eq!(sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startColumn"], 27);
     }
 }
