@@ -72,6 +72,13 @@ pub struct Sub {
     /// Return when the jobs are safe with the daemon, before they are on the server
     #[arg(long)]
     pub detach: bool,
+    /// Submit a job for each row of a file: CSV whose first line names the columns, or JSON lines; $(NAME) in the
+    /// description is the row's value
+    #[arg(long, value_name = "FILE", conflicts_with = "range")]
+    pub each: Option<PathBuf>,
+    /// Submit a job for each number, both ends included: NAME=FIRST..LAST; several give every combination
+    #[arg(long, value_name = "NAME=FIRST..LAST", action = ArgAction::Append)]
+    pub range: Vec<String>,
     /// Path to job description file; - is stdin
     #[arg(value_name = "xRSL", required = true)]
     pub files: Vec<PathBuf>,

@@ -17,6 +17,7 @@ pub mod out;
 pub mod pick;
 pub mod progress;
 pub mod submit;
+pub mod sweep;
 pub mod table;
 pub mod watch;
 pub mod words;

@@ -18,6 +18,7 @@ use crate::ctx::{Ctx, Session};
 use crate::failure::{CREDENTIAL, Failure, INTERRUPTED, LOCAL, SERVER};
 use crate::follow::{Fate, Item, Submission};
 use crate::progress::Progress;
+use crate::sweep::{rows_of, rows_of_ranges};
 use crate::watch::Watch;
 
 /// The most descriptions of one call.
@@ -53,10 +54,15 @@ impl Input {
     /// A directory whose name is not UTF-8, or no current directory.
     pub fn read(args: &Sub) -> Result<Self, Failure> {
         let (mut texts, mut refused) = (Vec::new(), Vec::new());
+        let rows = match &args.each {
+            Some(file) => Some(rows_of(file)?),
+            None if args.range.is_empty() => None,
+            None => Some(rows_of_ranges(&args.range)?),
+        };
         for (index, file) in args.files.iter().enumerate() {
             let path = file.display().to_string();
-            match read(file) {
-                Ok(text) => texts.push(Text { index, path, text }),
+            match read(file).and_then(|text| sweep(&path, text, rows.as_deref())) {
+                Ok(all) => texts.extend(all.into_iter().map(|(path, text)| Text { index, path, text })),
                 Err(why) => refused.push((index, Item::refused(&path, None, why, LOCAL))),
             }
         }
@@ -121,6 +127,14 @@ impl Input {
             submission.push(item);
         }
         Ok(submission)
+    }
+}
+
+/// The descriptions that a file stands for: itself, or one for each row of a sweep.
+fn sweep(path: &str, text: String, rows: Option<&[xrsl::Row]>) -> Result<Vec<(String, String)>, String> {
+    match rows {
+        None => Ok(vec![(path.to_owned(), text)]),
+        Some(rows) => crate::sweep::expand(path, &text, rows),
     }
 }
 
