@@ -212,6 +212,12 @@ impl EngineHandle {
         self.store.by_client_ref(client_ref)
     }
 
+    /// The server's columns of a job whose row is gone, as they were last.
+    #[must_use]
+    pub fn columns(&self, key: Key) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.store.columns(key)
+    }
+
     /// Events after `since`, and whether some of them are no longer kept.
     #[must_use]
     pub fn events(&self, since: u64, limit: usize) -> (Vec<Event>, bool) {

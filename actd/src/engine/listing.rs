@@ -35,6 +35,10 @@ impl Engine {
                 self.note_lost_post(&inputs, now);
                 for (key, input) in inputs {
                     self.drop_shadow(&input, key);
+                    if let Input::Columns(columns) = input {
+                        self.keep_columns(key, &columns);
+                        continue;
+                    }
                     if let Input::Delivered(Ok(to)) = &input {
                         self.delivered.insert(key, to.clone());
                     }
@@ -46,6 +50,16 @@ impl Engine {
         for (key, _) in &finished.actions {
             self.board.write().progress.remove(key);
             self.schedule(*key);
+        }
+    }
+
+    /// Only of jobs that stay in `stat` after their row is gone.
+    fn keep_columns(&mut self, key: Key, columns: &serde_json::Map<String, serde_json::Value>) {
+        let stays = self
+            .job(key)
+            .is_some_and(|j| matches!(j.phase, Phase::Cleaning { then: crate::job::AfterClean::Store, .. }));
+        if stays {
+            self.batch.columns(key, columns);
         }
     }
 

@@ -167,9 +167,11 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
     };
     jobs.truncate(limit);
 
+    let wants_more = more_columns(&p).0.len() + more_columns(&p).1.len() > 0;
     let extra = extra(api, &p, &jobs, parsed.is_everything(), &mut warnings).await?;
     let row = |job: &Arc<Job>| {
-        let fetched = extra.as_ref().and_then(|rows| rows.get(&job.id()?));
+        let kept = if wants_more && !job.on_server() { api.engine.columns(job.key) } else { None };
+        let fetched = kept.as_ref().or_else(|| extra.as_ref().and_then(|rows| rows.get(&job.id()?)));
         let of = |prefix: &str, name: &String| {
             fetched.and_then(|row| row.get(&format!("{prefix}{name}"))).cloned().unwrap_or(Value::Null)
         };
@@ -214,7 +216,15 @@ pub(super) fn no_list(api: &Api) -> Result<(), ApiError> {
     }
 }
 
-/// The columns that the board does not have.
+/// The columns asked for that the board does not have: of the client table, of the ARC table.
+fn more_columns(p: &StatParams) -> (Vec<&str>, Vec<&str>) {
+    fn but<'a>(all: &'a [String], known: &[&str]) -> Vec<&'a str> {
+        all.iter().map(String::as_str).filter(|c| !known.contains(c)).collect()
+    }
+    (but(&p.client, &["id", "jobname"]), but(&p.arc, &["JobID", "State", "arcstate", "IDFromEndpoint"]))
+}
+
+/// Reads the columns that the board does not have.
 async fn extra(
     api: &Api,
     p: &StatParams,
@@ -222,13 +232,7 @@ async fn extra(
     everything: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Arc<Rows>>, ApiError> {
-    let client: Vec<&str> = p.client.iter().map(String::as_str).filter(|c| !["id", "jobname"].contains(c)).collect();
-    let arc: Vec<&str> = p
-        .arc
-        .iter()
-        .map(String::as_str)
-        .filter(|c| !["JobID", "State", "arcstate", "IDFromEndpoint"].contains(c))
-        .collect();
+    let (client, arc) = more_columns(p);
     let mut ids: Vec<ServerId> = jobs.iter().filter(|j| j.on_server()).filter_map(|j| j.id()).collect();
     if client.is_empty() && arc.is_empty() {
         return Ok(None);

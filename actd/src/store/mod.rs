@@ -12,6 +12,7 @@
 //! | `j` key | a live job |
 //! | `c` key | a closed job |
 //! | `s` key | what it was submitted with |
+//! | `d` key | the server's columns of it, last seen: JSON |
 //! | `e` number | an event |
 //! | `l` key number | nothing: that event is about that job |
 //! | `r` client reference | the job's key |
@@ -274,6 +275,15 @@ impl Batch {
         self.put(&key1(b's', key.0), spec)
     }
 
+    /// Writes the server's columns of a job.
+    pub fn columns(&mut self, key: Key, columns: &serde_json::Map<String, serde_json::Value>) {
+        // A map of JSON values is always JSON.
+        if let Ok(bytes) = serde_json::to_vec(columns) {
+            self.batch.insert(&key1(b'd', key.0), bytes);
+            self.changes += 1;
+        }
+    }
+
     /// Writes that this client reference is that job.
     pub fn client_ref(&mut self, client_ref: &str, key: Key) {
         self.batch.insert([b"r", client_ref.as_bytes()].concat(), &key.0.to_be_bytes());
@@ -336,6 +346,12 @@ impl Reader {
     #[must_use]
     pub fn spec(&self, key: Key) -> Option<Spec> {
         self.one(&key1(b's', key.0))
+    }
+
+    /// The server's columns of a job whose row is gone, as they were last.
+    #[must_use]
+    pub fn columns(&self, key: Key) -> Option<serde_json::Map<String, serde_json::Value>> {
+        serde_json::from_slice(&self.tree.get(key1(b'd', key.0)).ok()??).ok()
     }
 
     /// The job that was submitted under this reference.

@@ -42,6 +42,7 @@ impl Store {
             forgotten.insert(job.key.0);
             batch.remove(&key);
             batch.remove(&key1(b's', job.key.0));
+            batch.remove(&key1(b'd', job.key.0));
             for entry in self.tree.scan_prefix(key1(b'l', job.key.0)).keys() {
                 batch.remove(&entry.map_err(|e| self.sled_error(&e))?);
             }

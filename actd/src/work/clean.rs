@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 
+use tokio::sync::OnceCell;
+
 use super::trouble::{self, Repeat};
 use super::{Done, ids_of, rows, whole};
 use crate::failpoint;
 use crate::job::apply::{Input, Row};
 use crate::job::fault::{Class, Fault};
 use crate::job::{Key, ServerId};
-use crate::remote::act::ActClient;
+use crate::remote::act::{ActClient, Info};
 
-pub(super) async fn clean(act: &ActClient, jobs: Vec<(Key, ServerId, Box<str>)>) -> Done {
+/// `known` are the server's columns, once they have been asked for.
+pub(super) async fn clean(act: &ActClient, known: &OnceCell<Info>, jobs: Vec<(Key, ServerId, Box<str>)>) -> Done {
     let Some(all) = ids_of(jobs.iter().map(|(_, id, _)| *id)) else { return Done::nothing() };
-    let mut now = match rows::read(act, &all).await {
+    // Not worth a failure: without them only the columns that are needed are read.
+    let known = known.get_or_try_init(|| act.info()).await.ok();
+    let mut now = match rows::read_whole(act, &all, known).await {
         Ok(now) => now,
         Err(error) => return failed(jobs.iter().map(|(key, ..)| *key), &error),
     };
@@ -21,8 +26,11 @@ pub(super) async fn clean(act: &ActClient, jobs: Vec<(Key, ServerId, Box<str>)>)
     for (key, id, run) in jobs {
         match now.remove(&id) {
             None => inputs.push((key, Input::Cleaned(Ok(())))),
-            Some(row) if may_go(&row, &run) => due.push((key, id, run)),
-            Some(row) => inputs.push((key, Input::NotCleaned(row))),
+            Some((row, columns)) if may_go(&row, &run) => {
+                inputs.push((key, Input::Columns(columns)));
+                due.push((key, id, run));
+            }
+            Some((row, _)) => inputs.push((key, Input::NotCleaned(row))),
         }
     }
     let Some(ids) = ids_of(due.iter().map(|(_, id, _)| *id)) else { return Done::Jobs { inputs, fault: None } };

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -17,7 +17,7 @@ use super::{
 use crate::auth::{Proxy, Trust};
 use crate::job::fault::{Class, Fault};
 use crate::job::{Key, ServerId};
-use crate::remote::act::{ActClient, ActOptions};
+use crate::remote::act::{ActClient, ActOptions, Info};
 use crate::remote::arex::ArexClient;
 use crate::remote::retry::{Breaker, Decision};
 use crate::remote::webdav::{WebdavClient, WebdavOptions};
@@ -79,6 +79,8 @@ pub(super) struct Inner {
     pub(super) uploaded: Mutex<HashMap<(Key, ServerId), usize>>,
     /// Of WebDAV stores, by origin. The aCT server's is the engine's.
     breakers: Mutex<HashMap<String, Breaker>>,
+    /// The server's columns.
+    columns: OnceCell<Info>,
     started: std::time::Instant,
 }
 
@@ -101,6 +103,7 @@ impl Hands {
             tools: RwLock::new(Arc::new(tools)),
             uploaded: Mutex::default(),
             breakers: Mutex::default(),
+            columns: OnceCell::new(),
             started: std::time::Instant::now(),
             config,
         })))
@@ -151,7 +154,7 @@ impl Hands {
                 Work::List => list::list(act).await,
                 Work::Look(jobs) => look::look(act, jobs).await,
                 Work::Retrieve(job) => retrieve::retrieve(inner, tools, job, &sink, &cancel).await,
-                Work::Clean(jobs) => clean::clean(act, jobs).await,
+                Work::Clean(jobs) => clean::clean(act, &inner.columns, jobs).await,
                 Work::Kill(jobs) => manage::kill(act, jobs).await,
                 Work::Fetch(jobs) => manage::fetch(act, jobs).await,
                 Work::Resubmit(jobs) => manage::resubmit(act, jobs).await,

@@ -135,7 +135,8 @@ pub enum Done {
     /// Something for each of the jobs it was about, and how the exchange as a whole went (for the gates: a server that
     /// is away or a credential that is refused stops more than one job).
     Jobs {
-        /// For each job what came of it. Every key of the work appears exactly once.
+        /// For each job what came of it. Every key of the work appears exactly once, but for
+        /// [`Input::Columns`], which come besides.
         inputs: Vec<(Key, Input)>,
         /// The failure of the exchange itself, if it failed.
         fault: Option<Fault>,

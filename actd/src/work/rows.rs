@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::job::apply::Row;
 use crate::job::{Arcstate, ServerId};
-use crate::remote::act::ActClient;
+use crate::remote::act::{ActClient, Details, Info};
 use crate::remote::{Ids, MAX_IDS, RemoteError};
 
 use tokio::sync::oneshot;
@@ -72,6 +72,31 @@ impl RowReader {
 pub(super) async fn read(act: &ActClient, ids: &Ids) -> Result<HashMap<ServerId, Row>, RemoteError> {
     let rows = act.details(ids, &["jobname"], &["JobID", "State", "arcstate"]).await?;
     Ok(rows.into_iter().map(|row| (row.id, from_columns(row.id, &row.columns))).collect())
+}
+
+/// These rows with every column that the server has, null ones left out: the last look at what is about to be dropped.
+/// `known` are the server's columns; without them only those that are needed are asked for.
+pub(super) async fn read_whole(
+    act: &ActClient,
+    ids: &Ids,
+    known: Option<&Info>,
+) -> Result<HashMap<ServerId, (Row, Map<String, Value>)>, RemoteError> {
+    let names = |list: &'_ [String], needed: &[&'static str]| -> Vec<String> {
+        // The description is here already, and large.
+        let others = list.iter().filter(|c| !needed.contains(&c.as_str()) && *c != "jobdesc").cloned();
+        needed.iter().map(ToString::to_string).chain(others).collect()
+    };
+    let (client, arc) = known.map_or((&[][..], &[][..]), |i| (&i.client, &i.arc));
+    let (client, arc) = (names(client, &["jobname"]), names(arc, &["JobID", "State", "arcstate"]));
+    let client: Vec<&str> = client.iter().map(String::as_str).collect();
+    let arc: Vec<&str> = arc.iter().map(String::as_str).collect();
+    let rows = act.details(ids, &client, &arc).await?;
+    let whole = |row: Details| {
+        let brief = from_columns(row.id, &row.columns);
+        let columns = row.columns.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        (row.id, (brief, columns))
+    };
+    Ok(rows.into_iter().map(whole).collect())
 }
 
 fn from_columns(id: ServerId, columns: &Map<String, Value>) -> Row {

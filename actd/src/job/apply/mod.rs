@@ -75,6 +75,9 @@ pub enum Input {
     Retrieved(Result<Option<PathBuf>, Fault>),
     /// The server dropped it, or had dropped it before.
     Cleaned(Result<(), Fault>),
+    /// The last look at all its columns, before the row is dropped. They change nothing of the record; the store keeps
+    /// them for those who ask.
+    Columns(serde_json::Map<String, serde_json::Value>),
     /// The row is not what was to be cleaned: it runs again, or is another run's.
     NotCleaned(Row),
     /// The server's answer to a kill: the state before it, and whether ARC knew the job; none: its state forbids it.
@@ -154,6 +157,7 @@ pub fn apply(job: &mut Job, input: Input, now: Time) {
         Input::Looked(result) => server::looked(job, result, now),
         Input::Retrieved(result) => results::retrieved(job, result, now),
         Input::Cleaned(result) => results::cleaned(job, result, now),
+        Input::Columns(_) => {}
         Input::NotCleaned(row) => results::not_cleaned(job, row, now),
         Input::Killed(result) => server::killed(job, result, now),
         Input::Fetched(result) => {
