@@ -33,7 +33,7 @@ type HyperClient = Client<HttpsConnector<HttpConnector>, SendBody>;
 /// A client that makes a new connection for each request, and one that keeps some.
 #[derive(Clone)]
 pub(super) enum Backend {
-    Hyper { fresh: HyperClient, pooled: HyperClient },
+    Hyper { fresh: Box<HyperClient>, pooled: Box<HyperClient> },
     Reqwest { fresh: reqwest::Client, pooled: reqwest::Client },
 }
 
@@ -58,7 +58,7 @@ impl Backend {
         builder.retry_canceled_requests(false);
         let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
         let pooled = builder.pool_max_idle_per_host(POOL_SIZE).pool_idle_timeout(POOL_IDLE).build(connector);
-        Ok(Self::Hyper { fresh, pooled })
+        Ok(Self::Hyper { fresh: Box::new(fresh), pooled: Box::new(pooled) })
     }
 
     /// For the REST calls. `tls` makes a builder that knows whom to trust.
