@@ -1,5 +1,7 @@
 //! The command `act-sandbox`: arguments, log, signals. What it serves is in the library.
 
+mod demo;
+
 use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use act_sandbox::{Delays, Info, Options, Sandbox, Workers, pki::ServerCert, webdav::Behaviour};
@@ -18,6 +20,8 @@ struct Cli {
 enum Command {
     /// Serve until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Show actd and actctl at work against a sandbox; `cargo demo` in the source tree.
+    Demo(demo::Demo),
 }
 
 #[derive(Args)]
@@ -95,7 +99,10 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
         .init();
-    let Command::Serve(serve) = cli.command;
+    let serve = match cli.command {
+        Command::Serve(serve) => serve,
+        Command::Demo(demo) => return demo::run(&demo),
+    };
     match run(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
