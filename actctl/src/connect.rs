@@ -22,6 +22,8 @@ use crate::failure::Failure;
 
 /// How long a daemon may take to answer the first call.
 const HELLO: Duration = Duration::from_secs(10);
+/// How long a daemon that ends may still hold its socket.
+const ENDING: Duration = Duration::from_secs(2);
 /// How long a daemon may take to start: it may have to read 100,000 jobs.
 const START: Duration = Duration::from_secs(120);
 /// The log of a self-started daemon is put aside when it has grown to so many bytes.
@@ -96,9 +98,18 @@ pub async fn existing(ctx: &Ctx, instance: &Instance) -> Result<Option<Client>, 
 pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
     let began = Instant::now();
     let name = concat!("actctl/", env!("CARGO_PKG_VERSION"));
-    let Ok(result) = tokio::time::timeout(HELLO, Client::connect(socket, name)).await else {
-        return Err(Failure::daemon(format!("the daemon at {} does not answer", socket.display()))
-            .hint("see `actctl daemon logs`; if it hangs, end it and run the command again"));
+    let result = loop {
+        let Ok(result) = tokio::time::timeout(HELLO, Client::connect(socket, name)).await else {
+            return Err(Failure::daemon(format!("the daemon at {} does not answer", socket.display()))
+                .hint("see `actctl daemon logs`; if it hangs, end it and run the command again"));
+        };
+        // A daemon that is just ending takes connections that it will never answer: soon nobody listens there.
+        match result {
+            Err(ConnectError::Broken { .. }) if began.elapsed() < ENDING => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => break result,
+        }
     };
     match result {
         Ok(client) => {

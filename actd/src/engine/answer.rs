@@ -80,7 +80,8 @@ impl Engine {
     }
 
     fn submit(&mut self, jobs: Vec<NewJob>, now: Time) -> Result<Vec<Key>, ApiError> {
-        let failed = |e: crate::store::StoreError| ApiError::new(Kind::StoreFailed, e.to_string());
+        let failed =
+            |e: crate::store::StoreError| ApiError::new(Kind::StoreFailed, e.to_string()).hint(super::STORE_HINT);
         let proxyid = self.credential.borrow().proxyid.unwrap_or(0);
         let mut keys = Vec::with_capacity(jobs.len());
         for new in jobs {

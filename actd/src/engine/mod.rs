@@ -41,6 +41,10 @@ use handle::{Command, EngineHandle};
 use operations::Operations;
 use poll::Poll;
 
+/// What to do when the job cache cannot be written.
+const STORE_HINT: &str =
+    "make room on the disk of the state directory and run the command again: what was accepted is kept";
+
 const DAY_MS: i64 = 86_400_000;
 
 /// Events are kept so long,
@@ -399,7 +403,9 @@ impl Engine {
         }
         let sentence = error.to_string();
         for waiter in self.waiters.drain(..) {
-            waiter.fail(ApiError::new(Kind::StoreFailed, sentence.clone()));
+            let hint =
+                "make room on the disk of the state directory and run the command again: what was accepted is kept";
+            waiter.fail(ApiError::new(Kind::StoreFailed, sentence.clone()).hint(hint));
         }
         // Unanswered callers see a closed channel: "the daemon is stopping".
         self.replies.clear();
