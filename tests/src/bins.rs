@@ -37,10 +37,10 @@ fn build() -> PathBuf {
     let target = out.parent().expect("a profile's directory lies in the target directory");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // `--tests` selects the same features of the dependencies as `cargo test --workspace` has just used: nothing is
-    // compiled twice. Cargo's own lock keeps test programs that start at the same time apart.
+    // `--workspace` selects the features of dependencies that `cargo test --workspace` has just used: nothing is compiled
+    // twice. Cargo's own lock keeps test programs that start at the same time apart.
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bins", "--tests", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root)
         .status()

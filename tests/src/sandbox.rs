@@ -82,7 +82,7 @@ pub struct Entry {
 pub struct Runs {
     /// By the server's id, the rows that are still there.
     pub jobs: BTreeMap<String, u32>,
-    /// By the description as the server received it, all since the start.
+    /// By the job's name and command line, `NAME: EXECUTABLE ARGUMENTS`, all since the start.
     pub descriptions: BTreeMap<String, u32>,
 }
 
@@ -155,7 +155,7 @@ impl Sandbox {
     /// The jobs on the server, by id.
     #[must_use]
     pub fn jobs(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = read(self.admin("GET", "/jobs", None));
+        let mut rows: Vec<Row> = read(&self.admin("GET", "/jobs", None));
         rows.sort_by_key(|row| row.id);
         rows
     }
@@ -163,25 +163,26 @@ impl Sandbox {
     /// What really ran.
     #[must_use]
     pub fn runs(&self) -> Runs {
-        read(self.admin("GET", "/runs", None))
+        read(&self.admin("GET", "/runs", None))
     }
 
-    /// How often a job was executed whose description holds `text`.
+    /// How often jobs of this name were executed, also those that the server has forgotten.
     #[must_use]
-    pub fn runs_of(&self, text: &str) -> u32 {
-        self.runs().descriptions.iter().filter(|(description, _)| description.contains(text)).map(|(_, n)| n).sum()
+    pub fn runs_of(&self, name: &str) -> u32 {
+        let start = format!("{name}: ");
+        self.runs().descriptions.iter().filter(|(text, _)| text.starts_with(&start)).map(|(_, n)| n).sum()
     }
 
     /// Requests so far whose method is `method` and whose path fits `path` (`*` is any text).
     #[must_use]
     pub fn journal(&self, method: &str, path: &str) -> Vec<Entry> {
-        read(self.admin("GET", &format!("/journal?method={method}&path={path}"), None))
+        read(&self.admin("GET", &format!("/journal?method={method}&path={path}"), None))
     }
 
     /// Number of the last request.
     #[must_use]
     pub fn last_request(&self) -> u64 {
-        let all: Vec<Entry> = read(self.admin("GET", "/journal", None));
+        let all: Vec<Entry> = read(&self.admin("GET", "/journal", None));
         all.last().map_or(0, |entry| entry.seq)
     }
 
@@ -210,13 +211,13 @@ impl Sandbox {
     /// Adds jobs that never ran; returns their ids.
     #[must_use]
     pub fn synthetic(&self, wish: &Value) -> Vec<u64> {
-        read(self.admin("POST", "/synthetic", Some(wish))["ids"].clone())
+        read(&self.admin("POST", "/synthetic", Some(wish))["ids"])
     }
 
     /// Names in the WebDAV store; directories end in `/`.
     #[must_use]
     pub fn webdav_contents(&self) -> Vec<String> {
-        read(self.admin("GET", "/webdav/contents", None))
+        read(&self.admin("GET", "/webdav/contents", None))
     }
 
     /// Makes every request answer 500, or heals that.
@@ -264,8 +265,8 @@ impl Drop for Sandbox {
 }
 
 #[track_caller]
-fn read<T: for<'de> Deserialize<'de>>(value: Value) -> T {
-    serde_json::from_value(value.clone()).unwrap_or_else(|e| panic!("{e} in {value}"))
+fn read<T: for<'de> Deserialize<'de>>(value: &Value) -> T {
+    T::deserialize(value).unwrap_or_else(|e| panic!("{e} in {value}"))
 }
 
 fn spawn(dir: &Path, args: &[String]) -> (Child, Info) {

@@ -45,19 +45,21 @@ impl User {
         user
     }
 
-    /// Writes the config file: the sandbox as the server, fast polling, and more `settings` of `actd:`.
+    /// Writes the config file: the sandbox as the server, fast polling, and `settings` of `actd:`, which override those.
     pub fn configure(&self, settings: &[&str]) {
         let info = &self.info;
         let mut text = format!(
-            "server: {}\nclusters:\n  default:\n    - {}\n  down:\n    - {}\nproxy: {}\nwebdav: {}\nactd:\n  poll_min: 100ms\n  \
-             poll_max: 500ms\n  min_free_disk: 1MB\n",
+            "server: {}\nclusters:\n  default:\n    - {}\n  down:\n    - {}\nproxy: {}\nwebdav: {}\nactd:\n",
             info.server,
             info.clusters[0],
             info.clusters[1],
             info.proxy.display(),
             info.webdav,
         );
-        for setting in settings {
+        let key = |setting: &str| setting.split(':').next().unwrap_or_default().to_owned();
+        let usual = ["poll_min: 100ms", "poll_max: 500ms", "min_free_disk: 1MB"];
+        let usual = usual.iter().filter(|setting| settings.iter().all(|own| key(own) != key(setting)));
+        for setting in usual.chain(settings) {
             text.push_str(&format!("  {setting}\n"));
         }
         self.write_config(&text);

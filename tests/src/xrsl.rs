@@ -12,7 +12,7 @@ pub fn with(name: &str, script: &str, more: &str) -> String {
     // A quote inside a quoted word is written twice.
     let script = script.replace('"', "\"\"");
     format!(
-        "&(executable=\"/bin/sh\")(arguments=\"-c\" \"{script}\")(stdout=\"out.txt\")(stderr=\"err.txt\")(jobname=\"{name}\"){more}\n"
+        "&(executable=\"/bin/sh\")(arguments=\"-c\" \"{script}\")(stdout=\"out.txt\")(stderr=\"err.txt\")(walltime=\"60\")(jobname=\"{name}\"){more}\n"
     )
 }
 

@@ -1,4 +1,13 @@
 //! The integration tests: one program, so that it is linked once. Each module is a part of a user's day.
 
+mod bulk;
 mod credential;
+mod errors;
 mod harness;
+mod main_job;
+#[cfg(feature = "peers")]
+mod peers;
+mod restart;
+mod script;
+mod secrets;
+mod verbs;

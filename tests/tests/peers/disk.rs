@@ -1,0 +1,80 @@
+//! A disk that is full: results are neither lost nor cleaned away, it is said, and it goes on when there is room.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use act_tests::{LONG, World, wait_for, xrsl};
+
+/// A small file system, unmounted at the end.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(path: &Path, size: &str) -> Self {
+        fs::create_dir_all(path).unwrap();
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).status();
+        assert!(status.unwrap().success(), "mounting needs root");
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the daemon may still stand in it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn results_wait_for_room() {
+    let world = World::ready();
+    let user = &world.user;
+    let disk = Disk::mount(&user.results(), "4m");
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![1; 3 << 20]).unwrap();
+    user.write("job.xrsl", xrsl::with("big", "head -c 2500000 /dev/zero > big", "(outputfiles=(\"big\" \"\"))"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    let job = user.wait_job("1", "waits for the disk", |job| job.waiting.as_ref().is_some_and(|w| w.reason == "disk"));
+    let waiting = job.waiting.unwrap();
+    assert!(!waiting.message.is_empty() && waiting.hint.is_some(), "{waiting:?}");
+    let status = user.actctl(&["daemon", "status"]).ok();
+    assert!(status.stdout.contains(&waiting.message), "{status}");
+    assert_eq!(world.sandbox.jobs().len(), 1, "nothing was cleaned");
+
+    fs::remove_file(&ballast).unwrap();
+    let job = user.wait_phase("1", "stored");
+    assert_eq!(fs::metadata(Path::new(&job.results.unwrap()).join("big")).unwrap().len(), 2_500_000);
+    world.sandbox.wait_empty();
+}
+
+#[test]
+fn a_full_state_directory_loses_no_job() {
+    let world = World::new();
+    let user = &world.user;
+    let disk = Disk::mount(&user.root().join("state"), "3m");
+    let _ = user.actctl(&["proxy"]).ok();
+    user.write("job.xrsl", xrsl::shell("first", "true"));
+    let _ = user.actctl(&["sub", "--no-download", "job.xrsl"]).ok();
+    let ballast = disk.0.join("ballast");
+    // Fill it to the last block.
+    let _ = fs::write(&ballast, vec![1; 4 << 20]);
+    for _ in 0..20 {
+        let sub = user.actctl(&["sub", "job.xrsl"]);
+        if sub.code != Some(0) {
+            assert_eq!(sub.code, Some(6), "{sub}");
+            assert!(sub.stderr.contains("hint:"), "{sub}");
+            break;
+        }
+    }
+    fs::remove_file(&ballast).unwrap();
+    let jobs = wait_for("the daemon to answer again", LONG, || {
+        let stat = user.actctl(&["stat", "--json"]);
+        if stat.code == Some(0) { Ok(stat.json()) } else { Err(stat.to_string()) }
+    });
+    let on_server = world.sandbox.jobs();
+    let known = jobs["items"].as_array().unwrap();
+    for row in on_server {
+        assert!(known.iter().any(|job| job["id"] == row.id), "{row:?} is unknown to {known:?}");
+    }
+}

@@ -1,0 +1,234 @@
+//! The other verbs: kill at every stage, clean, cat, wait, adopt, log, events, history.
+
+use act_tests::{LONG, World, wait_for, xrsl};
+use serde_json::{Value, json};
+
+/// A world in which a job stays in one state of the server's for ten minutes.
+fn held_in(state: &str) -> World {
+    World::ready_with(&["--delays", &format!("{state}=600000")], &[])
+}
+
+/// Nothing of the job is left, and nothing will run.
+fn wait_killed(world: &World, id: &str) {
+    let user = &world.user;
+    wait_for(&format!("job {id} to be killed"), LONG, || {
+        let job = user.job(id);
+        let ended = job.as_ref().is_none_or(|job| {
+            job.arcstate.as_deref() == Some("cancelled") || act_tests::user::word(&job.phase) == "closed"
+        });
+        if ended { Ok(()) } else { Err(format!("{job:?}")) }
+    });
+}
+
+#[test]
+fn kill_before_the_server_has_looked_at_it() {
+    let world = held_in("handover");
+    world.user.write("job.xrsl", xrsl::shell("early", "true"));
+    let _ = world.user.actctl(&["sub", "job.xrsl"]).ok();
+    assert_eq!(world.user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 1 jobs\n");
+    wait_killed(&world, "1");
+    world.sandbox.wait_empty();
+    assert_eq!(world.sandbox.runs_of("early"), 0);
+}
+
+#[test]
+fn kill_in_tosubmit() {
+    let world = held_in("tosubmit");
+    world.user.write("job.xrsl", xrsl::shell("early", "true"));
+    let _ = world.user.actctl(&["sub", "job.xrsl"]).ok();
+    world.sandbox.wait_state(1, "tosubmit");
+    assert_eq!(world.user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 1 jobs\n");
+    wait_killed(&world, "1");
+    world.sandbox.wait_empty();
+    assert_eq!(world.sandbox.runs_of("early"), 0);
+}
+
+#[test]
+fn kill_in_submitted_and_clean() {
+    let world = held_in("accepted");
+    world.user.write("job.xrsl", xrsl::endless("accepted"));
+    let _ = world.user.actctl(&["sub", "job.xrsl"]).ok();
+    world.sandbox.wait_state(1, "submitted");
+    assert_eq!(world.user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 1 jobs\n");
+    world.sandbox.wait_state(1, "cancelled");
+    world.user.wait_arcstate("1", "cancelled");
+    assert_eq!(world.user.actctl(&["clean", "-i", "1"]).ok().stdout, "Cleaned 1 jobs\n");
+    world.sandbox.wait_empty();
+}
+
+#[test]
+fn kill_while_running() {
+    let world = World::ready();
+    world.user.write("job.xrsl", xrsl::endless("long"));
+    let _ = world.user.actctl(&["sub", "job.xrsl"]).ok();
+    world.user.wait_arcstate("1", "running");
+    assert_eq!(world.user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 1 jobs\n");
+    world.sandbox.wait_state(1, "cancelled");
+    world.user.wait_arcstate("1", "cancelled");
+    assert_eq!(world.user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 0 jobs\n");
+    // Bare `clean` without a terminal means what it means to act.
+    assert_eq!(world.user.actctl(&["clean"]).ok().stdout, "Cleaned 1 jobs\n");
+    world.sandbox.wait_empty();
+    assert_eq!(world.user.actctl(&["stat"]).ok().stdout, "");
+}
+
+#[test]
+fn kill_while_inputs_are_uploaded() {
+    let world = World::ready();
+    let user = &world.user;
+    world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs/*/data/*", "fault": {"kind": "delay", "ms": 3000}}));
+    user.write("in.txt", "x");
+    user.write("job.xrsl", xrsl::cat("uploading", "in.txt"));
+    let _ = user.actctl(&["sub", "--detach", "job.xrsl"]).ok();
+    user.wait_phase("j1", "uploading");
+    assert_eq!(user.actctl(&["kill", "j1"]).ok().stdout, "Will kill 1 jobs\n");
+    let job = user.wait_phase("j1", "closed");
+    assert_eq!(job.outcome.as_deref(), Some("killed"));
+    // The row goes when the upload that was cut off can no longer be executed; without a description it never runs.
+    let rows = world.sandbox.jobs();
+    assert!(rows.iter().all(|row| row.arcstate.is_none() && row.name.is_none()), "{rows:?}");
+    assert_eq!(world.sandbox.runs_of("uploading"), 0);
+}
+
+#[test]
+fn kill_of_a_stored_job_does_nothing_and_clean_puts_results_aside() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::shell("done", "echo precious"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    let job = user.wait_phase("1", "stored");
+    assert_eq!(user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 0 jobs\n");
+    assert_eq!(user.actctl(&["clean", "-i", "1"]).ok().stdout, "Cleaned 1 jobs\n");
+    user.wait_phase("j1", "closed");
+    assert!(!std::path::Path::new(&job.results.unwrap()).exists());
+    let trash = user.results().join(".trash");
+    let kept = wait_for("the results in the trash", LONG, || {
+        let found = std::fs::read_dir(&trash).ok().and_then(|mut dirs| dirs.next()).and_then(Result::ok);
+        found.ok_or_else(|| format!("{} is empty", trash.display()))
+    });
+    assert_eq!(std::fs::read_to_string(kept.path().join("out.txt")).unwrap(), "precious\n");
+}
+
+#[test]
+fn a_kill_that_names_nothing_kills_nothing() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::endless("alive"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_arcstate("1", "running");
+    let _ = user.actctl(&["kill", "-i", "5-3"]).exits(2);
+    let _ = user.actctl(&["clean", "-i", "5-3"]).exits(2);
+    let _ = user.actctl(&["kill", "-i", ""]).exits(2);
+    let _ = user.actctl(&["kill"]).exits(2).says(&["hint:", "--all"]);
+    assert_eq!(user.actctl(&["kill", "-i", "99"]).ok().stdout, "Will kill 0 jobs\n");
+    let _ = user.actctl(&["kill", "--fail-empty", "-i", "99"]).exits(1);
+    assert!(world.sandbox.journal("PATCH", "/jobs").is_empty());
+    assert_eq!(user.actctl(&["kill", "--all"]).ok().stdout, "Will kill 1 jobs\n");
+    world.sandbox.wait_state(1, "cancelled");
+}
+
+#[test]
+fn cat_shows_output_while_running_and_after() {
+    let world = World::ready();
+    let user = &world.user;
+    let go = user.root().join("go").display().to_string();
+    let script = format!("echo begun; until test -e {go}; do sleep 0.05; done; echo ended; printf '\\377\\376' >&2");
+    user.write("job.xrsl", xrsl::shell("talks", &script));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_arcstate("1", "running");
+    wait_for("the first line", LONG, || {
+        let cat = user.actctl(&["cat", "-i", "1"]);
+        if cat.stdout == "begun\n" { Ok(()) } else { Err(cat.to_string()) }
+    });
+    std::fs::write(&go, "").unwrap();
+    user.wait_phase("1", "stored");
+    assert_eq!(user.actctl(&["cat", "talks"]).ok().stdout, "begun\nended\n");
+    let bytes = user.shell("actctl cat -e -i 1 | od -An -tx1").ok();
+    assert_eq!(bytes.stdout.trim(), "ff fe");
+}
+
+#[test]
+fn wait_ends_when_jobs_end() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("long.xrsl", xrsl::endless("long"));
+    user.write("short.xrsl", xrsl::shell("short", "true"));
+    let _ = user.actctl(&["sub", "long.xrsl", "short.xrsl"]).ok();
+    let _ = user.actctl(&["wait", "--any"]).ok();
+    let _ = user.actctl(&["wait", "short"]).ok();
+    let _ = user.actctl(&["wait", "--timeout", "1s", "long"]).exits(7).says(&["error:"]);
+    let _ = user.actctl(&["kill", "long"]).ok();
+    let _ = user.actctl(&["wait", "long"]).exits(1);
+}
+
+#[test]
+fn jobs_of_another_machine_are_shown_and_left_alone_until_adopted() {
+    let world = World::ready();
+    let (laptop, cluster) = (&world.user, world.machine("cluster", &[]));
+    let _ = cluster.actctl(&["proxy"]).ok();
+    // The cluster's daemon does nothing by itself: what it leaves on the server is for the laptop to leave alone.
+    cluster.write("job.xrsl", xrsl::shell("elsewhere", "echo theirs"));
+    let _ = cluster.actctl(&["sub", "--no-download", "job.xrsl"]).ok();
+    let seen = laptop.wait_arcstate("1", "done");
+    assert_eq!(act_tests::user::word(&seen.origin), "foreign");
+    assert!(laptop.actctl(&["stat"]).ok().stdout.contains("elsewhere"));
+    assert_eq!(world.sandbox.jobs().len(), 1);
+
+    let _ = laptop.actctl(&["adopt", "-i", "1"]).ok();
+    let job = laptop.wait_phase("1", "stored");
+    assert_eq!(act_tests::user::word(&job.origin), "adopted");
+    assert_eq!(std::fs::read_to_string(format!("{}/out.txt", job.results.unwrap())).unwrap(), "theirs\n");
+    world.sandbox.wait_empty();
+    // The other machine learns that the job is gone, and runs nothing again.
+    cluster.wait_job("j1", "known to be gone", |job| job.outcome.as_deref() == Some("gone"));
+    assert_eq!(world.sandbox.runs_of("elsewhere"), 1);
+}
+
+#[test]
+fn log_events_and_history_tell_what_happened() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::shell("told", "true"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_phase("1", "stored");
+    let _ = user.actctl(&["get"]).ok();
+    user.wait_phase("j1", "closed");
+
+    let events = user.actctl(&["events", "--since", "0", "--no-follow", "--json"]).ok();
+    let events: Vec<Value> = events.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    let phases: Vec<&str> = events.iter().filter_map(|event| event["after"]["phase"].as_str()).collect();
+    for phase in ["queued", "active", "stored", "closed"] {
+        assert!(phases.contains(&phase), "{phase} in {phases:?}");
+    }
+    let states: Vec<&str> = events.iter().filter_map(|event| event["after"]["arcstate"].as_str()).collect();
+    assert!(states.contains(&"done"), "{states:?}");
+
+    let log = user.actctl(&["log", "j1"]).ok();
+    assert!(log.lines().len() >= 4, "{log}");
+    let history = user.actctl(&["history", "--json"]).ok().json();
+    assert_eq!(history["items"][0]["name"], "told");
+    assert_eq!(history["items"][0]["outcome"], "collected");
+
+    // Numbers go on after a restart: a reader who comes back misses nothing.
+    let last = *numbers.last().unwrap();
+    user.kill_daemon();
+    user.write("next.xrsl", xrsl::shell("later", "true"));
+    let _ = user.actctl(&["sub", "next.xrsl"]).ok();
+    let more = user.actctl(&["events", "--since", &last.to_string(), "--no-follow", "--json"]).ok();
+    let first: Value = serde_json::from_str(more.lines()[0]).unwrap();
+    assert!(first["seq"].as_u64().unwrap() > last, "{more}");
+}
+
+#[test]
+fn json_is_one_value_also_for_errors() {
+    let world = World::ready();
+    let user = &world.user;
+    let stat = user.actctl(&["stat", "--json"]).ok().json();
+    assert_eq!(stat["schema"], "act.jobs/1");
+    assert_eq!(stat["items"], json!([]));
+    let error = user.actctl(&["stat", "--json", "-i", "abc"]);
+    assert_ne!(error.code, Some(0), "{error}");
+    assert_eq!(error.json()["schema"], "act.error/1");
+}
