@@ -40,3 +40,8 @@ pub use repair::repair_act_dialect;
 pub use span::{LineIndex, Position, Span};
 pub use submit::{LocalInput, Submission, for_submission, submissions};
 pub use sweep::{Row, Swept, expand_sweep};
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
