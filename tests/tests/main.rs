@@ -2,6 +2,7 @@
 
 mod bulk;
 mod credential;
+mod descriptions;
 mod errors;
 mod harness;
 mod main_job;

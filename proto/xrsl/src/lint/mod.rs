@@ -144,7 +144,12 @@ pub fn lint(parsed: &Parsed, context: &LintContext<'_>) -> Vec<Diagnostic> {
             files::lint(&view, &mut out);
         }
     }
-    out.iter_mut().for_each(|d| d.keep_sound_fix(parsed.text()));
+    let end = crate::Span::at(parsed.text().len()).end;
+    for d in &mut out {
+        d.keep_sound_fix(parsed.text());
+        // The start of a job may be the end of a broken text.
+        d.span = crate::Span { start: d.span.start.min(end), end: d.span.end.min(end) };
+    }
     out.sort_by_key(|d| (d.span.start, d.span.end, std::cmp::Reverse(d.level)));
     out.dedup();
     out
