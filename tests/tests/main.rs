@@ -8,6 +8,7 @@ mod harness;
 mod main_job;
 #[cfg(feature = "peers")]
 mod peers;
+mod readme;
 mod restart;
 mod script;
 mod secrets;
