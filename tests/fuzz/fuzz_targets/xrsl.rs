@@ -46,6 +46,12 @@ fuzz_target!(|data: &[u8]| {
         let added = xrsl::add_input(&text, "added", "").expect("one job can get an input");
         assert_eq!(parse(&added).jobs()[0].inputs.len(), parsed.jobs()[0].inputs.len() + 1, "{added:?}");
     }
+    if let Some(laid_out) = xrsl::layout(&parsed) {
+        assert_eq!(xrsl::layout(&parse(&laid_out)).as_deref(), Some(laid_out.as_str()), "{text:?}");
+    }
+    if let Ok(swept) = xrsl::expand_sweep(&text, &[vec![("X".to_owned(), "a \"b\"".to_owned())]]) {
+        assert!(swept.iter().all(|s| parse(&s.text).jobs().len() == 1), "{text:?}");
+    }
     if let Some((mended, _)) = xrsl::repair_act_dialect(&text) {
         assert!(parse(&mended).accepted());
     }
