@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli_jobs::{Bulk, Cat, Get, History, Log, Ls, Run, Stat, Sub, Tail, Wait, Why};
+use crate::cli_jobs::{Bulk, Cat, Get, History, Log, Ls, Run, Stat, Sub, Tail, Wait, Webdav, Why};
 use crate::cli_xrsl::{Check, Fmt};
 
 /// Submit, watch and collect jobs of an aCT server through actd.
@@ -112,6 +112,9 @@ pub enum Command {
     Check(Check),
     /// Lay job descriptions out, one attribute to a line
     Fmt(Fmt),
+    /// Watch directories: descriptions that are put there are submitted
+    #[command(subcommand)]
+    Dir(Dir),
     /// Control the daemon
     #[command(subcommand)]
     Daemon(Daemon),
@@ -155,6 +158,55 @@ pub struct Events {
     /// Only events about these jobs
     #[arg(value_name = "JOB")]
     pub select: Vec<String>,
+}
+
+/// `dir ...`.
+#[derive(Debug, Subcommand)]
+pub enum Dir {
+    /// Watch a directory, or change how it is watched
+    Add(DirAdd),
+    /// List watched directories and how they stand
+    List,
+    /// Watch a directory no longer; its files stay
+    Rm(DirOne),
+    /// Take no files out of it until it is resumed
+    Pause(DirOne),
+    /// Take files out of it again
+    Resume(DirOne),
+}
+
+/// `dir add`.
+#[derive(Debug, Args)]
+pub struct DirAdd {
+    /// The directory
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// A name of a list of clusters in the config, or a comma separated list of cluster URLs; without it: default
+    #[arg(long, value_name = "CLUSTERLIST")]
+    pub clusterlist: Option<String>,
+    /// Stage through WebDAV
+    #[command(flatten)]
+    pub webdav: Webdav,
+    /// Where results go, instead of DIR/results
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// How long a file must have stayed as it is, instead of 1s
+    #[arg(long, value_name = "TIME")]
+    pub settle: Option<String>,
+    /// Remove what has been in DIR/accepted and DIR/failed for so long
+    #[arg(long, value_name = "TIME")]
+    pub sweep: Option<String>,
+    /// Look every two seconds instead of waiting for the file system's events
+    #[arg(long)]
+    pub poll: bool,
+}
+
+/// A watched directory.
+#[derive(Debug, Args)]
+pub struct DirOne {
+    /// The directory
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 /// `daemon ...`.

@@ -5,6 +5,7 @@ pub mod args;
 pub mod auth;
 pub mod config;
 pub mod daemon;
+pub mod dirs;
 pub mod engine;
 pub mod failpoint;
 pub mod fsutil;

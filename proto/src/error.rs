@@ -54,6 +54,7 @@ kinds! {
     LocalFile = 601 "local_file" exit 6: "A local file or directory cannot be used.";
     DiskFull = 602 "disk_full" exit 6: "No room on the disk.";
     StoreFailed = 603 "store_failed" exit 6: "The job cache on disk cannot be written.";
+    NotWatched = 604 "not_watched" exit 1: "The directory is not watched.";
     BadConfig = 701 "bad_config" exit 2: "The config file cannot be used.";
     Busy = 702 "busy" exit 8: "The daemon has too much to do just now.";
     Stopping = 703 "stopping" exit 8: "The daemon is stopping.";

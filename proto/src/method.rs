@@ -92,5 +92,9 @@ methods! {
     read ProxyStatus = "proxy.status" (daemon::NoParams) -> proxy::Status: "The proxy, its attributes and the token: whose, and for how long.";
     read ServerInfo = "server.info" (server::InfoParams) -> server::Info: "The server's clusters and columns.";
     read EventsList = "events.list" (events::ListParams) -> events::EventList: "Events after a number; can wait for the next one.";
-    read DirsList = "dirs.list" (daemon::NoParams) -> dirs::DirList: "Watched directories.";
+    read DirsList = "dirs.list" (daemon::NoParams) -> dirs::DirList: "Watched directories and how they stand.";
+    change DirsAdd = "dirs.add" (dirs::AddParams) -> dirs::Dir: "Watches a directory: descriptions that are put there are submitted.";
+    change DirsRm = "dirs.rm" (dirs::OneParams) -> dirs::Dir: "Watches a directory no longer; its files stay.";
+    change DirsPause = "dirs.pause" (dirs::OneParams) -> dirs::Dir: "Takes no files out of a directory until it is resumed.";
+    change DirsResume = "dirs.resume" (dirs::OneParams) -> dirs::Dir: "Takes files out of a paused directory again.";
 }

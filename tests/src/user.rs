@@ -286,11 +286,9 @@ impl User {
     pub fn kill_daemon(&self) {
         let pid = self.daemon_pid().expect("a daemon runs");
         kill(pid);
-        wait_for(
-            "the end of the killed daemon",
-            LONG,
-            || if self.owns(pid) { Err(format!("pid {pid}")) } else { Ok(()) },
-        );
+        // Its memory goes first; until its sockets have gone, too, somebody can still connect and is cut off then.
+        let is_there = || self.owns(pid) || std::os::unix::net::UnixStream::connect(self.socket()).is_ok();
+        wait_for("the end of the killed daemon", LONG, || if is_there() { Err(format!("pid {pid}")) } else { Ok(()) });
     }
 
     /// Whether a process is alive and runs with this user's home.

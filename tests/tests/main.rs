@@ -3,6 +3,7 @@
 mod bulk;
 mod credential;
 mod descriptions;
+mod dirs;
 mod errors;
 mod harness;
 mod main_job;

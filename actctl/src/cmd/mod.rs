@@ -9,6 +9,7 @@ pub mod completions;
 pub mod config;
 pub mod daemon;
 pub mod daemon_logs;
+pub mod dir;
 pub mod events;
 pub mod fetch;
 pub mod fmt;
@@ -60,6 +61,7 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
         Command::Events(args) => events::run(ctx, args).await,
         Command::Check(args) => check::run(ctx, args),
         Command::Fmt(args) => fmt::run(ctx, args),
+        Command::Dir(args) => dir::run(ctx, args).await,
         Command::Daemon(args) => daemon::run(ctx, args).await,
         Command::Config(args) => config::run(ctx, args).await,
         Command::Rpc(args) => rpc::run(ctx, args).await,

@@ -10,6 +10,7 @@ use act_proto::error::{ApiError, Kind};
 use serde::Deserialize;
 use serde_yaml::Value;
 
+use super::dirs::{self, Entry};
 use super::values::{Bytes, Clusters, PathText, ServerText, Time, WebdavText};
 
 /// Largest config file that is read.
@@ -44,6 +45,7 @@ pub(super) struct Actd {
     pub(super) transfers: Option<usize>,
     pub(super) rate_limit: Option<Bytes>,
     pub(super) min_free_disk: Option<Bytes>,
+    pub(super) dirs: Option<Vec<Entry>>,
     pub(super) allow_http: Option<bool>,
     pub(super) ca_dir: Option<PathText>,
     pub(super) log: Option<String>,
@@ -75,12 +77,13 @@ const ACTD: &[&str] = &[
     "transfers",
     "rate_limit",
     "min_free_disk",
+    "dirs",
     "allow_http",
     "ca_dir",
     "log",
 ];
 /// Keys that have a fixed meaning in versions to come: whoever sets one must learn that it does nothing yet.
-const RESERVED: &[&str] = &["dirs", "renew", "on_done", "on_failed", "on_batch_done", "on_credential_low"];
+const RESERVED: &[&str] = &["renew", "on_done", "on_failed", "on_batch_done", "on_credential_low"];
 
 /// Reads a config file. No file is the same as an empty one. With it: warnings about keys that nobody reads.
 ///
@@ -108,6 +111,9 @@ pub(super) fn read(path: &Path) -> Result<(File, Vec<String>), ApiError> {
     look_for_strangers(&tree, "", TOP, &text, &mut warnings);
     if let Some(actd) = tree.get("actd") {
         look_for_strangers(actd, "actd.", ACTD, &text, &mut warnings);
+        for dir in actd.get("dirs").and_then(Value::as_sequence).into_iter().flatten() {
+            look_for_strangers(dir, "actd.dirs.", dirs::KEYS, &text, &mut warnings);
+        }
     }
     Ok((file.unwrap_or_default(), warnings))
 }

@@ -1,6 +1,7 @@
 //! The configuration in force: flag over environment over file over default, with the origin of each value. Paths are
 //! absolute and expanded here; nothing behind this reads the environment or the file again.
 
+mod dirs;
 mod file;
 pub mod values;
 
@@ -15,6 +16,7 @@ use act_proto::instance::{self, Instance, Selection};
 use serde_json::{Value, json};
 use url::Url;
 
+pub use dirs::DirSettings;
 pub use file::Download;
 pub(crate) use file::nearest;
 use values::{show_duration, show_size};
@@ -77,6 +79,8 @@ pub struct Config {
     pub rate_limit: Option<u64>,
     /// Room that is left free on the disk, in bytes.
     pub min_free_disk: u64,
+    /// Directories that are watched.
+    pub dirs: Vec<DirSettings>,
     /// Plain http to another machine.
     pub allow_http: bool,
     /// What is logged, as `tracing` filters are written.
@@ -232,6 +236,8 @@ impl Config {
             }
         };
         let webdav = set.pick("webdav", file.webdav.map(|w| Some(w.0)), None, |w| json!(w));
+        let dirs = actd.dirs.map(|all| all.into_iter().map(|dir| dir.settings(&mut absolute)).collect());
+        let dirs = set.pick("actd.dirs", dirs, Vec::new(), |d| json!(d));
         let results = actd.results.map(|p| absolute("actd.results", p));
         let default_results = env_path("HOME").unwrap_or_else(|| PathBuf::from("/")).join("act-results");
         let results = set.pick("actd.results", results, default_results, |p| json!(p));
@@ -267,6 +273,7 @@ impl Config {
             }),
             min_free_disk: set
                 .pick("actd.min_free_disk", actd.min_free_disk.map(|b| b.0), 1 << 30, |b| json!(show_size(*b))),
+            dirs,
             allow_http: set.pick("actd.allow_http", actd.allow_http, false, yes_no),
             log: set.pick("actd.log", actd.log.map(Some), None, |l| json!(l)),
             instance,

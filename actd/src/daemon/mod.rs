@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::actor::{Actor, AuthHandle, AuthState, trust};
 use crate::config::{Config, Flags};
+use crate::dirs::{self, DirsHandle};
 use crate::engine::handle::EngineHandle;
 use crate::engine::{self, EngineConfig};
 use crate::job::next::{Next, Policy, next};
@@ -102,6 +103,7 @@ struct Daemon {
     lock: Lock,
     engine: EngineHandle,
     auth: AuthHandle,
+    dirs: DirsHandle,
     config: Shared,
     clients: Clients,
     reloads: mpsc::Receiver<oneshot::Sender<Result<(), ApiError>>>,
@@ -163,8 +165,15 @@ impl Daemon {
         let (clients, calls) = (Clients::default(), TaskTracker::new());
         let config = Shared::new(config);
         tokio::spawn(tidy::run(engine.clone(), config.clone(), instance_id.clone(), last.clone()));
+        let dirs = {
+            let in_force = config.clone();
+            let terms = Box::new(move |settings: &dirs::Settings| dirs::terms(settings, &in_force.get()));
+            let config = config.get();
+            dirs::start(engine.clone(), &instance_id, &config.state, config.dirs.clone(), terms).await?
+        };
         let api = Arc::new(Api {
             engine: engine.clone(),
+            dirs: dirs.clone(),
             hands,
             auth: auth.clone(),
             config: config.clone(),
@@ -192,6 +201,7 @@ impl Daemon {
             lock,
             engine,
             auth,
+            dirs,
             config,
             clients,
             reloads,
@@ -271,6 +281,7 @@ impl Daemon {
             let _ = tokio::time::timeout(FAREWELL, &mut self.serving).await;
         }
         let _ = tokio::time::timeout(FAREWELL, self.calls.wait()).await;
+        self.dirs.stop(FAREWELL).await;
         self.engine.stop(DRAIN).await;
     }
 
@@ -295,6 +306,9 @@ impl Daemon {
     }
 
     fn has_work(&self) -> bool {
+        if self.dirs.is_watching() {
+            return true;
+        }
         let policy = self.config.get().policy();
         let jobs = self.engine.board.read();
         jobs.by_key.values().any(|j| keeps_awake(j, jobs.proxyid, &policy))
@@ -312,7 +326,9 @@ impl Daemon {
         for warning in new.warnings() {
             tracing::warn!("{}: {warning}", new.instance.config.display());
         }
+        let dirs = new.dirs.clone();
         self.config.set(new.clone());
+        self.dirs.configure(dirs).await;
         self.auth.configure(new).await;
         tracing::info!("the configuration was read again");
         Ok(())

@@ -1,13 +1,12 @@
-//! `daemon.*`, `rpc.discover`, `dirs.list`: who answers, what it is doing, its configuration.
+//! `daemon.*`, `rpc.discover`: who answers, what it is doing, its configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use act_proto::daemon::{ConfigReply, Hello, HelloParams, Status, Stopping};
-use act_proto::dirs::DirList;
 use act_proto::error::{ApiError, Kind};
-use act_proto::method::{DaemonConfig, DaemonHello, DaemonReload, DaemonStatus, DaemonStop, DirsList};
+use act_proto::method::{DaemonConfig, DaemonHello, DaemonReload, DaemonStatus, DaemonStop};
 use act_proto::{PROTOCOL, openrpc};
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
@@ -30,7 +29,6 @@ pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethod
     })?;
     add::<DaemonReload, _, _>(module, |api, _| async move { reload(&api).await })?;
     add::<DaemonConfig, _, _>(module, |api, _| async move { Ok(api.config.get().reply()) })?;
-    add::<DirsList, _, _>(module, |_, _| async move { Ok(DirList { items: Vec::new() }) })?;
     // The same document for every caller, and not a small one: made once.
     let document: Result<Box<RawValue>, String> = to_raw_value(&openrpc::document()).map_err(|e| e.to_string());
     module.register_method("rpc.discover", move |_, _, _| {

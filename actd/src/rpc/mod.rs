@@ -5,6 +5,7 @@
 mod answer;
 mod credential;
 mod daemon;
+mod dirs;
 mod dispatch;
 mod events;
 mod files;
@@ -48,6 +49,7 @@ use tower::layer::util::Identity;
 use crate::auth::actor::AuthHandle;
 use crate::config::Config;
 use crate::daemon::listen::Socket;
+use crate::dirs::DirsHandle;
 use crate::engine::handle::EngineHandle;
 use crate::job::Time;
 use crate::work::Hands;
@@ -82,6 +84,8 @@ pub struct Api {
     pub hands: Hands,
     /// The credential.
     pub auth: AuthHandle,
+    /// The watched directories.
+    pub dirs: DirsHandle,
     /// The configuration in force.
     pub config: Shared,
     /// The daemon itself.
@@ -168,6 +172,7 @@ fn methods(api: &Arc<Api>) -> Result<Methods, RegisterMethodError> {
     files::register(&mut module)?;
     stat::register(&mut module)?;
     manage::register(&mut module)?;
+    dirs::register(&mut module)?;
     events::register(&mut module)?;
     Ok(module.into())
 }

@@ -1,0 +1,107 @@
+//! Keeping receipts up to date: the server's ids when the jobs are there, how they ended, where the results are.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+
+use super::claim::{Claim, Ledger};
+use super::files;
+use super::receipt::{Line, RECEIPT, Receipt};
+use super::worker::Worker;
+
+/// Most receipts that are written in one go.
+const MAX_WRITTEN: usize = 500;
+
+/// The receipts whose jobs have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Follow {
+    receipts: BTreeMap<Claim, Followed>,
+    names: std::collections::HashSet<String>,
+    /// The engine's revision when all were last looked at.
+    rev: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    name: String,
+    receipt: Receipt,
+}
+
+impl Follow {
+    /// Adds the receipt of the description `name` in `accepted/`.
+    pub(super) fn add(&mut self, claim: Claim, name: String, receipt: Receipt) {
+        self.rev = None;
+        self.names.insert(name.clone());
+        self.receipts.insert(claim, Followed { name, receipt });
+    }
+
+    /// Whether the receipt of this description may still be written.
+    pub(super) fn is_followed(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Forgets all; they are found again by their claims.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Worker {
+    /// Takes up a receipt that an earlier run has left.
+    pub(super) fn follow_again(&mut self, claim: Claim, ledger: &Ledger) -> io::Result<()> {
+        let Some(name) = &ledger.accepted else { return claim.close() };
+        match Receipt::read(&self.places.accepted.join(format!("{name}{RECEIPT}")), &claim)? {
+            Some(receipt) => self.follow.add(claim, name.clone(), receipt),
+            None => claim.close()?,
+        }
+        Ok(())
+    }
+
+    /// Writes the receipts of which something new is known.
+    pub(super) fn keep_receipts(&mut self) -> io::Result<()> {
+        let rev = self.context.engine.board.read().rev;
+        if self.follow.receipts.is_empty() || self.follow.rev == Some(rev) {
+            return Ok(());
+        }
+        let news: Vec<(Claim, Vec<Line>)> = self
+            .follow
+            .receipts
+            .iter()
+            .map(|(claim, followed)| (claim, followed, self.lines(&followed.receipt.keys())))
+            .filter(|(_, followed, lines)| *lines != followed.receipt.jobs || lines.iter().all(Line::is_final))
+            .take(MAX_WRITTEN)
+            .map(|(claim, _, lines)| (claim.clone(), lines))
+            .collect();
+        if news.len() < MAX_WRITTEN {
+            self.follow.rev = Some(rev);
+        }
+        let mut written = Vec::new();
+        let mut over = Vec::new();
+        for (claim, lines) in news {
+            let Some(followed) = self.follow.receipts.get_mut(&claim) else { continue };
+            let ended = lines.iter().all(Line::is_final);
+            let file = format!("{}{RECEIPT}", followed.name);
+            // A receipt that a person has removed or replaced is not made again.
+            let there = Receipt::read(&self.places.accepted.join(&file), &claim)?.is_some();
+            if there && followed.receipt.jobs != lines {
+                followed.receipt.jobs = lines;
+                files::replace(&self.places.accepted, OsStr::new(&file), &followed.receipt.bytes())?;
+                written.push(file);
+            }
+            if ended || !there {
+                over.push(claim);
+            }
+        }
+        if !written.is_empty() {
+            files::sync(&self.places.accepted, &written)?;
+        }
+        crate::failpoint!("dirs.receipts.written");
+        for claim in over {
+            claim.close()?;
+            if let Some(followed) = self.follow.receipts.remove(&claim) {
+                self.follow.names.remove(&followed.name);
+            }
+        }
+        Ok(())
+    }
+}
