@@ -31,7 +31,7 @@ pub enum Format {
     Human,
     /// One JSON value
     Json,
-    /// file:line:column: error: message [code]
+    /// file:line:column: error: message
     Gcc,
     /// SARIF 2.1.0
     Sarif,
