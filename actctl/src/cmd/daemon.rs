@@ -124,13 +124,14 @@ fn describe(s: &Status) -> String {
     let jobs: Vec<String> = s.phases.iter().map(|(phase, n)| format!("{n} {phase}")).collect();
     line("jobs", if jobs.is_empty() { "none".into() } else { jobs.join(", ") }.as_str());
     for group in s.waiting.iter().chain(&s.stuck) {
-        line("waiting", &format!("{} jobs: {}", group.jobs, group.message));
+        let jobs = if group.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", group.jobs) };
+        line("waiting", &format!("{jobs}: {}", group.message));
         if let Some(hint) = &group.hint {
-            line("", &format!("hint: {hint}"));
+            line("hint", hint);
         }
     }
     if s.orphans > 0 {
-        line("orphans", &s.orphans.to_string());
+        line("orphans", &format!("{} rows without a description, perhaps of lost requests of ours", s.orphans));
     }
     line("requests", &s.requests.to_string());
     text

@@ -115,7 +115,9 @@ impl Engine {
     /// Notes that rows of ours may be on the server that nobody knows the ids of.
     pub(super) fn lost_post(&mut self, at: Time, rows: u32) -> Result<(), StoreError> {
         let floor = self.board.read().by_id.last_key_value().map_or(0, |(id, _)| *id);
-        self.batch.lost_post(self.next_lost, &LostPost { floor, at, rows })?;
+        let lost = LostPost { floor, at, rows };
+        self.batch.lost_post(self.next_lost, &lost)?;
+        self.lost.push(lost);
         self.next_lost += 1;
         Ok(())
     }

@@ -211,8 +211,29 @@ impl Engine {
                 self.stranger(row, proxyid, now);
             }
         }
-        self.board.write().as_of = Some(listing.sent);
+        let orphans = self.orphans(listing);
+        let mut jobs = self.board.write();
+        jobs.as_of = Some(listing.sent);
+        jobs.orphans = orphans;
         changed
+    }
+
+    /// Rows without a description that may be of lost requests of ours: above the highest id before the first of those,
+    /// not known as anybody's. A submission of act that is still uploading looks just the same, so they are only shown.
+    fn orphans(&self, listing: &Listing) -> Vec<ServerId> {
+        let Some(floor) = self.lost.iter().map(|lost| lost.floor).min() else { return Vec::new() };
+        let is_ours = |id: &ServerId| {
+            let jobs = self.board.read();
+            jobs.by_id.get(id).and_then(|key| jobs.by_key.get(key)).is_some_and(|job| job.is_ours())
+        };
+        let mut orphans: Vec<ServerId> = listing
+            .rows
+            .values()
+            .filter(|row| row.id > floor && row.name.is_none() && row.arcstate == Arcstate::None && !is_ours(&row.id))
+            .map(|row| row.id)
+            .collect();
+        orphans.sort_unstable();
+        orphans
     }
 
     fn stranger(&mut self, row: Row, proxyid: i64, now: Time) {

@@ -31,6 +31,7 @@ use crate::job::next::{Action, Policy};
 use crate::job::recover::recover;
 use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
 use crate::store::prune::Retention;
+use crate::store::record::LostPost;
 use crate::store::{Batch, Loaded, Reader, Store, StoreError};
 use crate::work::{Done, ProgressSink, Work};
 
@@ -118,6 +119,8 @@ struct Engine {
     next_key: u64,
     next_event: u64,
     next_lost: u64,
+    /// POSTs whose answers were lost.
+    lost: Vec<LostPost>,
     /// Changed in this turn, not durable yet: the job before and after.
     changed: BTreeMap<Key, (Option<Arc<Job>>, Job)>,
     forgotten: Vec<Key>,
@@ -182,6 +185,7 @@ pub fn start(
         tasks: TaskTracker::new(),
         next_key: loaded.next_key,
         next_event: loaded.last_event + 1,
+        lost: loaded.lost_posts.iter().map(|(_, lost)| lost.clone()).collect(),
         next_lost: loaded.lost_posts.iter().map(|(n, _)| n + 1).max().unwrap_or(1),
         changed: BTreeMap::new(),
         forgotten: Vec::new(),

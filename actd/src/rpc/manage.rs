@@ -16,7 +16,7 @@ use super::Api;
 use super::answer::item;
 use super::look::{bad_selector, operation_number};
 use super::register::register as add;
-use super::stat::refresh;
+use super::stat::{no_list, refresh};
 use crate::engine::handle::{Get, Verb};
 use crate::job::select::{self, Parsed, Term};
 use crate::job::{Job, Key, Origin};
@@ -45,11 +45,18 @@ struct Meant {
 }
 
 /// Jobs that another client submitted a moment ago are meant, too: the list must not be old. Keys are our own jobs'.
-async fn fresh(api: &Api, filter: &Filter) {
+async fn fresh(api: &Api, filter: &Filter) -> Result<(), ApiError> {
     let own = |text: &String| matches!(Term::parse(text), Ok(Term::Key(_)));
     if filter.select.is_empty() || !filter.select.iter().all(own) {
         refresh(api, Some(FRESH_MS)).await;
+        // "No such job" may only be said by who has seen the list.
+        if api.engine.as_of().is_none() {
+            no_list(api)?;
+            return Err(ApiError::new(Kind::ServerUnreachable, "the server's list of jobs has not been read yet")
+                .hint("try again in a moment; `actctl daemon status` tells what the daemon waits for"));
+        }
     }
+    Ok(())
 }
 
 fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Meant, ApiError> {
@@ -99,7 +106,7 @@ async fn bulk(api: &Api, verb: Verb, p: BulkParams) -> Result<Bulk, ApiError> {
         Verb::Adopt => |job: &Job| job.origin == Origin::Foreign,
     };
     let webdav = webdav(api, p.webdav.as_deref())?;
-    fresh(api, &p.filter).await;
+    fresh(api, &p.filter).await?;
     let meant = meant(api, &p.filter, allows)?;
     let skipped = meant.unfit.iter().map(|j| item(j));
     if p.dry_run {
@@ -128,7 +135,7 @@ async fn get(api: &Api, p: GetParams) -> Result<OperationStarted, ApiError> {
         return Err(ApiError::new(Kind::LocalFile, format!("there is no directory {}", p.dir)));
     }
     let webdav = webdav(api, p.webdav.as_deref())?;
-    fresh(api, &p.filter).await;
+    fresh(api, &p.filter).await?;
     let meant = meant(api, &p.filter, select::can_get)?;
     let mut missing = meant.missing;
     // Named and not in a state with results: told, as for jobs that do not exist.
