@@ -105,6 +105,9 @@ pub enum Kind {
     Truncate { bytes: u64 },
 }
 
+/// Time for what was sent to leave before the connection breaks.
+const FLUSH: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// In a request's extensions: store only this many bytes of the body.
 #[derive(Clone, Copy)]
 pub(crate) struct StorePart(pub(crate) u64);
@@ -288,7 +291,11 @@ fn truncated(response: Response, bytes: u64) -> Response {
         Ok(chunk)
     });
     let start = start.take_while(|chunk| std::future::ready(chunk.as_ref().map_or(true, |chunk| !chunk.is_empty())));
-    let cut = stream::once(async { Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) });
+    let cut = stream::once(async {
+        // An error at once would also throw away what was not written yet, the head even.
+        tokio::time::sleep(FLUSH).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    });
     Response::from_parts(head, Body::from_stream(start.chain(cut)))
 }
 
