@@ -373,3 +373,64 @@ async fn many_files_at_once() {
     assert_eq!((names.len(), life.jobs()), (N, N));
     life.end().await;
 }
+
+/// The points at which a life is cut off, in the order in which a file comes to them.
+#[cfg(feature = "failpoints")]
+const POINTS: &[&str] = &[
+    "dirs.claim.made",
+    "dirs.claim.renamed",
+    "dirs.claim.durable",
+    "dirs.take.read",
+    "dirs.fail.decided",
+    "dirs.submit.before",
+    "dirs.submit.after",
+    "dirs.place.sidecar",
+    "dirs.place.moved",
+];
+
+/// Where the process that is to be killed works.
+#[cfg(feature = "failpoints")]
+const ROOT: &str = "ACTD_TEST_CRASH_ROOT";
+
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_each_step_each_file_is_submitted_once() {
+    use std::os::unix::process::ExitStatusExt as _;
+    if let Some(root) = std::env::var_os(ROOT) {
+        // This is the process that is to be killed.
+        let _life = Life::begin(Path::new(&root), None, vec![settings(Path::new(&root))]).await;
+        // Long enough to come to every point; a point that is passed only once lets it live that long.
+        return tokio::time::sleep(Duration::from_secs(8)).await;
+    }
+    for (point, at) in POINTS.iter().flat_map(|point| [(point, 1), (point, 2)]) {
+        let root = root();
+        let dir = settings(root.path()).path;
+        for name in ["a", "b"] {
+            fs::write(dir.join(format!("{name}.xrsl")), format!("+({JOB})({JOB})")).expect("write");
+            fs::write(dir.join(format!("bad{name}.xrsl")), "&(executable=").expect("write");
+        }
+        let child = std::process::Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "dirs::tests::killed_at_each_step_each_file_is_submitted_once"])
+            .env(ROOT, root.path())
+            .env("ACTD_FAILPOINTS", format!("{point}=crash@{at}"))
+            .output();
+        let child = child.expect("a child");
+        let said = String::from_utf8_lossy(&child.stdout).into_owned();
+        // Both files are handed over at once: there may be no second time.
+        let once = at == 2 && ["dirs.claim.durable", "dirs.submit.before", "dirs.submit.after"].contains(point);
+        assert!(once || child.status.signal() == Some(9), "{point}@{at}: {:?} {said}", child.status);
+
+        let life = Life::begin(root.path(), None, vec![settings(root.path())]).await;
+        for name in ["accepted/a.xrsl", "accepted/b.xrsl", "failed/bada.xrsl", "failed/badb.xrsl"] {
+            exists(&dir.join(name)).await;
+        }
+        until("rest", || async {
+            let now = life.dir().await;
+            (now.waiting == 0).then_some(()).ok_or_else(|| format!("{point}@{at}: {now:?}"))
+        })
+        .await;
+        let all = |sub: &str| fs::read_dir(dir.join(sub)).expect(sub).count();
+        assert_eq!((life.jobs(), all("accepted"), all("failed")), (4, 4, 4), "{point}@{at}: {}", tree(Some(&dir)));
+        life.end().await;
+    }
+}
