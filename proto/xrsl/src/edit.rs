@@ -98,9 +98,17 @@ pub(crate) fn add_relation(text: &str, root: &Node, relation: &str) -> Vec<Edit>
         }
         _ => {
             let span = root.span();
-            vec![Edit::insert(span.start as usize, "&("), Edit::insert(span.end as usize, format!("){relation}"))]
+            vec![
+                Edit::insert(span.start as usize, format!("&{}", open_before(text, span))),
+                Edit::insert(span.end as usize, format!("){relation}")),
+            ]
         }
     }
+}
+
+/// A parenthesis to put before `span`, with a blank if the two would read as the start of a comment.
+pub(crate) fn open_before(text: &str, span: Span) -> &'static str {
+    if span.of(text.as_bytes()).starts_with(b"*") { "( " } else { "(" }
 }
 
 /// The edit that makes a single value another string.

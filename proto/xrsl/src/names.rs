@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// The longest name that file systems take.
 const MAX_NAME: usize = 255;
+/// How many clashes of names are reported.
+const MAX_CLASHES: usize = 1000;
 
 /// A name without `.` components and doubled slashes. `..` and a leading `/` stay: they are errors.
 #[must_use]
@@ -106,6 +108,9 @@ pub fn clashes(inputs: &[Input]) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     for input in inputs {
         let path = upload_path(&input.name);
+        if out.len() >= MAX_CLASHES {
+            return out;
+        }
         if let Some(first) = seen.get(&path) {
             let message = if first.name == input.name {
                 format!("the input \"{}\" is listed twice", input.name)

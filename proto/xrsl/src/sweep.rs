@@ -2,7 +2,7 @@
 //! Reading rows from files is the caller's work.
 
 use crate::diagnostic::{Diagnostic, Edit, apply_edits};
-use crate::edit::{job_places, job_text, rename, sites};
+use crate::edit::{job_places, job_text, open_before, rename, sites};
 use crate::parsed::{Parsed, parse};
 use crate::print::quote;
 use crate::span::Span;
@@ -84,7 +84,8 @@ fn one(job: &Parsed, row: usize, values: &[(String, String)]) -> Option<String> 
                 edits.push(Edit::insert(b.op_span.end as usize, relation));
             }
             _ => {
-                edits.push(Edit::insert(root.span().start as usize, format!("&{relation}(")));
+                let open = open_before(text, root.span());
+                edits.push(Edit::insert(root.span().start as usize, format!("&{relation}{open}")));
                 edits.push(Edit::insert(root.span().end as usize, ")"));
             }
         }

@@ -17,6 +17,9 @@ pub(super) fn lint(view: &View<'_>, out: &mut Vec<Diagnostic>) {
     let mut executable_meant = view.relations.iter().any(|s| *s.relation.name == *b"executable");
     let mut first: HashMap<&[u8], &FlatRelation> = HashMap::new();
     for seen in &view.relations {
+        if out.len() > super::MAX_FINDINGS {
+            return;
+        }
         let r = seen.relation;
         let Some(attribute) = attribute_named(&r.name) else {
             guesses += 1;

@@ -1,6 +1,6 @@
 //! Lints about files: what is uploaded, what is fetched, what comes back. Asks the caller what local files exist.
 
-use super::{FileKind, LintContext, View};
+use super::{FileKind, LintContext, MAX_FINDINGS, View};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::edit::add_inputs;
 use crate::model::{Input, Source, Target};
@@ -22,6 +22,9 @@ const KNOWN: &[&str] = &[
 pub(super) fn lint(view: &View<'_>, out: &mut Vec<Diagnostic>) {
     let mut size = 0;
     for input in &view.job.inputs {
+        if out.len() > MAX_FINDINGS {
+            return;
+        }
         match check_input_name(input) {
             Some(d) => out.push(d),
             None => local_file(view.context, input, &mut size, out),
@@ -174,6 +177,9 @@ fn outputs(view: &View<'_>, out: &mut Vec<Diagnostic>) {
     let job = view.job;
     let mut seen: HashMap<&str, Span> = HashMap::new();
     for output in &job.outputs {
+        if out.len() > MAX_FINDINGS {
+            return;
+        }
         out.extend(check_output_name(output));
         match &output.target {
             Target::Dropped(path) => {

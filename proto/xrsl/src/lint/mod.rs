@@ -12,6 +12,9 @@ use crate::model::JobDescription;
 use crate::parsed::{Parsed, parse};
 use crate::syntax::{BoolOp, Node};
 
+/// After so many findings the rest of a description is not looked at.
+const MAX_FINDINGS: usize = 10_000;
+
 /// What a local path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {

@@ -16,6 +16,9 @@ use crate::url::{Place, place};
 /// ARC has no limit and needs memory that grows with the square of the text.
 pub(crate) const MAX_ALTERNATIVE_WORK: usize = 500_000;
 
+/// How many reasons for a refusal are given for one job.
+const MAX_ERRORS: usize = 1000;
+
 /// What ARC settles only after all relations have been read.
 #[derive(Clone, Default)]
 struct Pending {
@@ -96,7 +99,9 @@ struct Builder<'t> {
 impl Builder<'_> {
     fn reject(&mut self, d: Diagnostic) {
         // The same relation is applied to every alternative; one report is enough.
-        if !self.errors.iter().rev().take(8).any(|e| e.span == d.span && e.code == d.code) {
+        if self.errors.len() < MAX_ERRORS
+            && !self.errors.iter().rev().take(8).any(|e| e.span == d.span && e.code == d.code)
+        {
             self.errors.push(d);
         }
     }
