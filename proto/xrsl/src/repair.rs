@@ -19,13 +19,18 @@ pub fn repair_act_dialect(text: &str) -> Option<(String, Vec<Diagnostic>)> {
     let mut reader = Reader { text, at: 0, notes: Vec::new(), seen: Vec::new() };
     reader.document()?;
     let notes = reader.notes;
-    if notes.is_empty() {
+    if notes.is_empty() || notes.len() > MAX_NOTES {
         return None;
     }
     let edits: Vec<Edit> = notes.iter().filter_map(|d| d.fix.as_ref()).flat_map(|f| f.edits.clone()).collect();
     let (mended, applied) = apply_edits(text, &edits);
     (applied == edits.len() && !parse(text).accepted() && parse(&mended).accepted()).then_some((mended, notes))
 }
+
+/// How far a comment's end is looked for.
+const LOOK_AHEAD: usize = 1024;
+/// A text that needs more than this is not mended.
+const MAX_NOTES: usize = 1000;
 
 /// Reads act's dialect and notes what ARC would not take.
 struct Reader<'t> {
@@ -109,6 +114,9 @@ impl Reader<'_> {
     }
 
     fn relation(&mut self) -> Option<()> {
+        if self.notes.len() > MAX_NOTES {
+            return None;
+        }
         let open = self.take(b'(')?;
         self.skip();
         let start = self.at;
@@ -123,6 +131,9 @@ impl Reader<'_> {
         let mut values = 0;
         loop {
             self.skip();
+            if self.notes.len() > MAX_NOTES {
+                return None;
+            }
             match self.byte() {
                 b')' => break,
                 b'(' => self.list()?,
@@ -218,10 +229,9 @@ impl Reader<'_> {
 
     /// Whether ARC's scan would see a comment here that does not end in this string.
     fn starts_comment(&self, at: usize) -> bool {
-        let line = &self.text.as_bytes()[at..];
-        let line = &line[..line.iter().position(|b| *b == b'\n').unwrap_or(line.len())];
-        let quote = line.iter().position(|b| matches!(b, b'"' | b'\'')).unwrap_or(line.len());
-        find(&line[..quote], b"*)", 0).is_none()
+        let near = &self.text.as_bytes()[at..self.text.len().min(at + LOOK_AHEAD)];
+        let end = near.iter().position(|b| matches!(b, b'"' | b'\'' | b'\n')).unwrap_or(near.len());
+        find(&near[..end], b"*)", 0).is_none()
     }
 
     /// Takes out what act forgets: all but the last of an attribute that ARC wants only once.
@@ -230,6 +240,9 @@ impl Reader<'_> {
         for (i, (name, span)) in seen.iter().enumerate() {
             let once = attribute_named(&normalise_name(name.as_bytes()))
                 .is_some_and(|a| matches!(a.duplicates, Duplicates::Refused));
+            if self.notes.len() > MAX_NOTES {
+                return;
+            }
             if once && seen[i + 1..].iter().any(|(later, _)| later == name) {
                 // Its own notes would overlap with its removal.
                 self.notes.retain(|d| !span.contains(d.span));
