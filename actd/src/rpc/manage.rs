@@ -59,7 +59,8 @@ async fn fresh(api: &Api, filter: &Filter) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Meant, ApiError> {
+/// What the caller says must make sense before anybody is asked about it.
+fn checked(filter: &Filter) -> Result<Parsed, ApiError> {
     let terms: usize = filter.select.iter().map(|t| t.split(',').count()).sum();
     if terms > MAX_SELECTORS {
         return Err(ApiError::new(
@@ -73,6 +74,12 @@ fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Me
         return Err(ApiError::new(Kind::AllNotMeant, "no job is named: this would mean every job")
             .hint("name jobs, or say `all` if every job is meant"));
     }
+    Ok(parsed)
+}
+
+async fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Meant, ApiError> {
+    let parsed = checked(filter)?;
+    fresh(api, filter).await?;
     let board = api.engine.board.read();
     let selection = parsed.select(select::Jobs { by_key: &board.by_key });
     let jobs = selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| select::is_shown(j)).cloned();
@@ -106,8 +113,7 @@ async fn bulk(api: &Api, verb: Verb, p: BulkParams) -> Result<Bulk, ApiError> {
         Verb::Adopt => |job: &Job| job.origin == Origin::Foreign,
     };
     let webdav = webdav(api, p.webdav.as_deref())?;
-    fresh(api, &p.filter).await?;
-    let meant = meant(api, &p.filter, allows)?;
+    let meant = meant(api, &p.filter, allows).await?;
     let skipped = meant.unfit.iter().map(|j| item(j));
     if p.dry_run {
         return Ok(Bulk {
@@ -135,8 +141,7 @@ async fn get(api: &Api, p: GetParams) -> Result<OperationStarted, ApiError> {
         return Err(ApiError::new(Kind::LocalFile, format!("there is no directory {}", p.dir)));
     }
     let webdav = webdav(api, p.webdav.as_deref())?;
-    fresh(api, &p.filter).await?;
-    let meant = meant(api, &p.filter, select::can_get)?;
+    let meant = meant(api, &p.filter, select::can_get).await?;
     let mut missing = meant.missing;
     // Named and not in a state with results: told, as for jobs that do not exist.
     for text in p.filter.select.iter().flat_map(|t| t.split(',')).map(str::trim) {
