@@ -286,8 +286,13 @@ impl User {
     pub fn kill_daemon(&self) {
         let pid = self.daemon_pid().expect("a daemon runs");
         kill(pid);
-        // Its memory goes first; until its sockets have gone, too, somebody can still connect and is cut off then.
-        let is_there = || self.owns(pid) || std::os::unix::net::UnixStream::connect(self.socket()).is_ok();
+        // Its memory goes first, its sockets and its lock with its last thread.
+        let is_there = || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+            !state.is_empty() && !(state.starts_with(['Z', 'X']) && threads <= 1)
+        };
         wait_for("the end of the killed daemon", LONG, || if is_there() { Err(format!("pid {pid}")) } else { Ok(()) });
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use act_proto::daemon::NoParams;
 use act_proto::dirs::Dir;
-use act_proto::jobs::Origin;
-use act_proto::method::DirsList;
+use act_proto::jobs::{ListParams, Origin};
+use act_proto::method::{DirsList, JobsList};
 use act_tests::{LONG, User, World, wait_for, xrsl};
 use serde_json::Value;
 
@@ -53,7 +53,10 @@ fn wait_dir(user: &User, what: &str, fits: impl Fn(&Dir) -> bool) -> Dir {
 /// Names of all jobs that this user ever submitted, each as often as it was. (Rows that a killed daemon has asked for and
 /// not used are none: they never run.)
 fn made(user: &User) -> Vec<String> {
-    let all = user.jobs().into_iter().chain(user.history()).filter(|job| job.origin == Origin::Submitted);
+    // One that is closed while something of it is still to be tidied up is not in the history yet.
+    let params = ListParams { closed: true, ..ListParams::default() };
+    let live = user.call::<JobsList>(&params).expect("jobs.list answers").items;
+    let all = live.into_iter().chain(user.history()).filter(|job| job.origin == Origin::Submitted);
     // One may have moved to the history in between.
     let by_key: BTreeMap<String, String> = all.map(|job| (job.key, job.name.unwrap_or_default())).collect();
     let mut names: Vec<String> = by_key.into_values().collect();
