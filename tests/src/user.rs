@@ -291,7 +291,7 @@ impl User {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
             let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-            !state.is_empty() && !(state.starts_with(['Z', 'X']) && threads <= 1)
+            !(state.is_empty() || state.starts_with(['Z', 'X']) && threads <= 1)
         };
         wait_for("the end of the killed daemon", LONG, || if is_there() { Err(format!("pid {pid}")) } else { Ok(()) });
     }
