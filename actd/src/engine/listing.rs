@@ -66,12 +66,12 @@ impl Engine {
     /// A row that a list showed before the server's answer told us that it is ours was taken for somebody else's.
     fn drop_shadow(&mut self, input: &Input, key: Key) {
         let Input::Created(Ok(id)) = input else { return };
-        let shadow = self.board.read().by_id.get(id).copied();
-        if let Some(shadow) = shadow
-            && shadow != key
-            && self.job(shadow).is_some_and(|j| j.origin == Origin::Foreign)
-        {
-            self.forget(shadow);
+        let shown = self.board.read().by_id.get(id).copied();
+        let just_now = self.changed.values().find(|(_, j)| j.on_server() && j.id() == Some(*id)).map(|(_, j)| j.key);
+        for shadow in [shown, just_now].into_iter().flatten() {
+            if shadow != key && self.job(shadow).is_some_and(|j| j.origin == Origin::Foreign) {
+                self.forget(shadow);
+            }
         }
     }
 
@@ -200,9 +200,12 @@ impl Engine {
                 flight.cancel.cancel();
             }
         }
+        // Rows of jobs that have changed in this very turn are not on the board yet, but they are known.
         let ours: HashSet<ServerId> = {
             let jobs = self.board.read();
-            jobs.by_key.values().flat_map(|j| j.leftovers.iter().filter(|l| l.row).map(|l| l.id)).collect()
+            let left = jobs.by_key.values().flat_map(|j| j.leftovers.iter().filter(|l| l.row).map(|l| l.id));
+            let changed = self.changed.values().filter(|(_, j)| j.on_server()).filter_map(|(_, j)| j.id());
+            left.chain(changed).collect()
         };
         self.left.retain(|_, at| now.since(*at) < 600_000);
         for row in strangers {
