@@ -77,6 +77,8 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
         let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
         jobs.extend(api.engine.history(MAX_PAGE, &mut keep).into_iter().map(Arc::new));
         jobs.sort_by_key(|j| j.key);
+        // One may have moved to the history between the two looks.
+        jobs.dedup_by_key(|j| j.key);
         // The history answers too: what it has is not missing.
         missing.retain(|text| {
             let one = act_proto::jobs::Filter { select: vec![text.clone()], ..Default::default() };
