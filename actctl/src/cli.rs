@@ -252,9 +252,13 @@ pub enum Config {
 #[derive(Debug, Args)]
 pub struct Rpc {
     /// The method, `jobs.list`; `rpc.discover` describes them all
-    pub method: String,
+    #[arg(required_unless_present = "stdio")]
+    pub method: Option<String>,
     /// The parameter object as JSON; `-` reads it from stdin
     pub params: Option<String>,
+    /// Pass stdin to the daemon and its answers to stdout: one JSON value a line, or Content-Length framing
+    #[arg(long, conflicts_with_all = ["method", "params"])]
+    pub stdio: bool,
 }
 
 /// `completions`.

@@ -15,6 +15,7 @@ use act_proto::{ApiError, Client, ConnectError, Instance};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 
 use crate::ctx::Ctx;
@@ -126,6 +127,25 @@ pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
         }
         Err(ConnectError::Protocol(e)) => Err(e.into()),
     }
+}
+
+/// A bare connection, without a hello, to the instance's daemon. It must have been seen to run.
+///
+/// # Errors
+/// It cannot be reached any more.
+pub async fn stream(ctx: &Ctx, instance: &Instance) -> Result<UnixStream, Failure> {
+    let paths = instance.paths();
+    let elsewhere = match read_lock(&paths.state) {
+        Ok(Some(lock)) if is_alive(lock.pid) => Some(lock.socket),
+        _ => None,
+    };
+    for socket in std::iter::once(paths.socket).chain(elsewhere) {
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => ctx.out.debug(&format!("{}: {e}", socket.display())),
+        }
+    }
+    Err(Failure::daemon("the daemon cannot be reached any more").hint("see `actctl daemon logs`"))
 }
 
 /// Whether a process of that id exists. (It may be another one by now: then the connection fails, nothing worse.)

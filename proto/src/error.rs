@@ -59,6 +59,8 @@ kinds! {
     Busy = 702 "busy" exit 8: "The daemon has too much to do just now.";
     Stopping = 703 "stopping" exit 8: "The daemon is stopping.";
     WrongProtocol = 704 "wrong_protocol" exit 8: "Client and daemon speak different protocols.";
+    NoJson = -32700 "no_json" exit 2: "A message that is no JSON.";
+    BadRequest = -32600 "bad_request" exit 2: "A message that is no JSON-RPC 2.0 request, or one that is too large.";
     BadParams = -32602 "bad_params" exit 2: "Parameters that do not fit the method.";
     NoSuchMethod = -32601 "no_such_method" exit 8: "No method of that name.";
     Internal = -32603 "internal" exit 70: "A mistake of the daemon's.";

@@ -1,5 +1,5 @@
-//! JSON-RPC 2.0 for the framings that are not HTTP: from the bytes of one message to the replies. The methods are the same
-//! objects that the HTTP server calls; there is no second list of them.
+//! JSON-RPC 2.0 for every framing: from the bytes of one message to the replies. There is no second way to carry out a
+//! call.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use act_proto::error::ErrorData;
 use act_proto::{Kind, MAX_MESSAGE};
 use futures_util::future::join_all;
 use http::Extensions;
+use jsonrpsee::core::id_providers::RandomIntegerIdProvider;
 use jsonrpsee::core::server::{
     BoundedSubscriptions, ConnectionId, MethodCallback, MethodResponse, MethodSink, Methods, SubscriptionState,
 };
-use jsonrpsee::server::RandomIntegerIdProvider;
 use jsonrpsee::types::{ErrorObject, ErrorObjectOwned, Id, Params};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -55,7 +55,51 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(d: D) -> Result<Option<&'a RawValu
 struct Call {
     method: String,
     params: Option<String>,
-    id: Option<Id<'static>>,
+    id: Option<CallId>,
+}
+
+/// The id of a request, which goes back as it came.
+#[derive(Clone)]
+struct CallId {
+    id: Id<'static>,
+    /// A number that [`Id`] cannot hold: negative, a fraction, or very large. It is put back in the reply's text.
+    number: Option<Box<RawValue>>,
+}
+
+impl CallId {
+    const NULL: Self = Self { id: Id::Null, number: None };
+
+    /// None: it is neither a number, nor a string, nor null.
+    fn read(raw: &RawValue) -> Option<Self> {
+        if let Ok(id) = serde_json::from_str::<Id<'_>>(raw.get()) {
+            return Some(Self { id: id.into_owned(), number: None });
+        }
+        raw.get()
+            .starts_with(|c: char| c == '-' || c.is_ascii_digit())
+            .then(|| Self { id: Id::Null, number: Some(raw.to_owned()) })
+    }
+
+    /// The reply with this id.
+    fn finish(self, reply: MethodResponse) -> Box<RawValue> {
+        #[derive(Deserialize, Serialize)]
+        struct Reply<'a> {
+            #[serde(borrow)]
+            jsonrpc: &'a RawValue,
+            #[serde(borrow)]
+            id: &'a RawValue,
+            #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+            result: Option<&'a RawValue>,
+            #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+            error: Option<&'a RawValue>,
+        }
+        let json = reply.into_json();
+        let Some(number) = self.number else { return json };
+        let numbered = serde_json::from_str::<Reply<'_>>(json.get()).and_then(|mut reply| {
+            reply.id = &number;
+            serde_json::value::to_raw_value(&reply)
+        });
+        numbered.unwrap_or(json)
+    }
 }
 
 impl Dispatcher {
@@ -77,26 +121,25 @@ impl Dispatcher {
 
     /// Carries out one message, a request or a batch. Nothing: notifications, or an answer that was sent already.
     pub(super) async fn answer(&self, message: &[u8], may_subscribe: bool) -> Option<Box<RawValue>> {
-        let refuse = |code, why: &str| Some(error(Id::Null, code, why, None).into_json());
+        let refuse = |kind, why: &str| Some(error(CallId::NULL, kind, why, None));
         let Ok(raw) = serde_json::from_slice::<&RawValue>(message) else {
-            return refuse(-32700, "what was sent is no JSON");
+            return refuse(Kind::NoJson, "what was sent is no JSON");
         };
         if !raw.get().starts_with('[') {
-            let reply = match call(raw) {
+            return match call(raw) {
                 Ok(call) => self.call(call, may_subscribe).await,
                 Err(reply) => Some(reply),
             };
-            return reply.map(MethodResponse::into_json);
         }
         let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
-            return refuse(-32700, "what was sent is no JSON");
+            return refuse(Kind::NoJson, "what was sent is no JSON");
         };
         if items.is_empty() {
-            return refuse(-32600, "an empty batch");
+            return refuse(Kind::BadRequest, "an empty batch");
         }
         if items.len() > MAX_BATCH {
             let why = format!("a batch of {} calls; at most {MAX_BATCH} may be in one", items.len());
-            return refuse(-32600, &why);
+            return refuse(Kind::BadRequest, &why);
         }
         let replies = join_all(items.into_iter().map(|item| async {
             match call(item) {
@@ -104,12 +147,12 @@ impl Dispatcher {
                 Err(reply) => Some(reply),
             }
         }));
-        let replies: Vec<Box<RawValue>> = replies.await.into_iter().flatten().map(MethodResponse::into_json).collect();
+        let replies: Vec<Box<RawValue>> = replies.await.into_iter().flatten().collect();
         if replies.is_empty() {
             return None;
         }
         if replies.iter().map(|r| r.get().len() + 1).sum::<usize>() > MAX_MESSAGE as usize {
-            return refuse(-32603, "the replies of the batch are larger than a message may be");
+            return refuse(Kind::TooMany, "the replies of the batch are larger than a message may be");
         }
         serde_json::value::to_raw_value(&replies).ok()
     }
@@ -117,38 +160,37 @@ impl Dispatcher {
     /// Tells the client that a message of its is too large. The connection ends after it.
     pub(super) async fn too_large(&self) {
         let why = format!("a message is larger than {} MiB", MAX_MESSAGE >> 20);
-        let _ = self.out.send(error(Id::Null, -32600, &why, None).into_json()).await;
+        let _ = self.out.send(error(CallId::NULL, Kind::BadRequest, &why, None)).await;
     }
 
     /// The reply; none to a notification, and none if it was sent already (subscriptions do that themselves, so that no
     /// event can come before the reply).
-    async fn call(&self, call: Call, may_subscribe: bool) -> Option<MethodResponse> {
-        let Call { method, params, id } = call;
-        let wants_reply = id.is_some();
-        let id = id.unwrap_or(Id::Null);
+    async fn call(&self, call: Call, may_subscribe: bool) -> Option<Box<RawValue>> {
+        let Call { method, params, id: called } = call;
+        let wants_reply = called.is_some();
+        let called = called.unwrap_or(CallId::NULL);
+        let id = called.id.clone();
         let params = Params::new(params.as_deref()).into_owned();
         let extensions = self.extensions.clone();
         let max = MAX_MESSAGE as usize;
         let response = match self.methods.method(&method) {
             None => {
-                let data =
-                    ErrorData { kind: Kind::NoSuchMethod, hint: hint_for(&self.methods, &method), retryable: false };
-                error(id, -32601, &format!("there is no method `{method}`"), Some(data))
+                let hint = hint_for(&self.methods, &method);
+                let reply = error(called, Kind::NoSuchMethod, &format!("there is no method `{method}`"), hint);
+                return wants_reply.then_some(reply);
             }
             Some(MethodCallback::Sync(run)) => run(id, params, max, extensions),
             Some(MethodCallback::Async(run)) => run(id, params, self.connection, max, extensions).await,
             Some(MethodCallback::Unsubscription(run)) => run(id, params, self.connection, max, extensions),
-            Some(MethodCallback::Subscription(_)) if !may_subscribe || !wants_reply => error(
-                id,
-                -32600,
-                "a subscription needs a connection that stays, and a call of its own: no HTTP POST, batch or notification",
-                None,
-            ),
+            Some(MethodCallback::Subscription(_)) if !may_subscribe || !wants_reply || called.number.is_some() => {
+                let why = "a subscription needs a connection that stays, and a call of its own with an id that is a string or \
+                           a whole number from 0: no HTTP POST, batch or notification";
+                return wants_reply.then(|| error(called, Kind::BadRequest, why, None));
+            }
             Some(MethodCallback::Subscription(run)) => {
                 let Some(permit) = self.subscriptions.acquire() else {
-                    let data = ErrorData { kind: Kind::TooMany, hint: None, retryable: false };
                     let why = format!("at most {MAX_SUBSCRIPTIONS} subscriptions per connection");
-                    return Some(error(id, Kind::TooMany.code().0, &why, Some(data)));
+                    return Some(error(called, Kind::TooMany, &why, None));
                 };
                 let state = SubscriptionState {
                     conn_id: self.connection,
@@ -159,7 +201,7 @@ impl Dispatcher {
                 return None;
             }
         };
-        wants_reply.then_some(response)
+        wants_reply.then(|| called.finish(response))
     }
 }
 
@@ -169,34 +211,36 @@ fn hint_for(methods: &Methods, name: &str) -> Option<String> {
     crate::config::nearest(name, &names).map(|n| format!("did you mean `{n}`? `rpc.discover` lists all methods"))
 }
 
-fn error(id: Id<'static>, code: i32, message: &str, data: Option<ErrorData>) -> MethodResponse {
-    let object: ErrorObjectOwned = ErrorObject::owned(code, message, data);
-    MethodResponse::error(id, object)
+fn error(id: CallId, kind: Kind, message: &str, hint: Option<String>) -> Box<RawValue> {
+    let data = ErrorData { kind, hint, retryable: false };
+    let object: ErrorObjectOwned = ErrorObject::owned(kind.code().0, message, Some(data));
+    let reply = MethodResponse::error(id.id.clone(), object);
+    id.finish(reply)
 }
 
 /// Reads one request object; otherwise the reply that says why it is none.
-fn call(raw: &RawValue) -> Result<Call, MethodResponse> {
-    let invalid = |id: Id<'static>, why: &str| error(id, -32600, &format!("not a JSON-RPC 2.0 request: {why}"), None);
+fn call(raw: &RawValue) -> Result<Call, Box<RawValue>> {
+    let invalid =
+        |id: CallId, why: &str| error(id, Kind::BadRequest, &format!("not a JSON-RPC 2.0 request: {why}"), None);
     #[derive(Deserialize)]
     struct OnlyId<'a> {
         #[serde(borrow, default)]
         id: Option<&'a RawValue>,
     }
-    let read_id = |raw: &RawValue| serde_json::from_str::<Id<'_>>(raw.get()).map(Id::into_owned).ok();
     if !raw.get().starts_with('{') {
-        return Err(invalid(Id::Null, "it must be an object"));
+        return Err(invalid(CallId::NULL, "it must be an object"));
     }
     let wire: Wire<'_> = serde_json::from_str(raw.get()).map_err(|e| {
-        let id = serde_json::from_str::<OnlyId<'_>>(raw.get()).ok().and_then(|o| o.id).and_then(read_id);
-        invalid(id.unwrap_or(Id::Null), &e.to_string())
+        let id = serde_json::from_str::<OnlyId<'_>>(raw.get()).ok().and_then(|o| o.id).and_then(CallId::read);
+        invalid(id.unwrap_or(CallId::NULL), &e.to_string())
     })?;
     let id = match wire.id {
         None => None,
-        Some(raw) => Some(
-            read_id(raw).ok_or_else(|| invalid(Id::Null, "an id must be a whole number from 0, a string or null"))?,
-        ),
+        Some(raw) => {
+            Some(CallId::read(raw).ok_or_else(|| invalid(CallId::NULL, "an id must be a number, a string or null"))?)
+        }
     };
-    let reply_to = || id.clone().unwrap_or(Id::Null);
+    let reply_to = || id.clone().unwrap_or(CallId::NULL);
     if wire.jsonrpc != "2.0" {
         return Err(invalid(reply_to(), "`jsonrpc` must be \"2.0\""));
     }

@@ -1,92 +1,113 @@
-//! Conversations without HTTP: one JSON value per line, or `Content-Length` headers. Both are the same session, read and
-//! written differently. What a message means is `dispatch`'s.
+//! From bytes to messages and back: one JSON value per line, `Content-Length` heads, or a WebSocket's messages. What a
+//! message means is not known here.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 use act_proto::MAX_MESSAGE;
-use jsonrpsee::core::server::Methods;
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter, ReadHalf, WriteHalf, split,
+};
 
-use super::dispatch::Dispatcher;
-use super::peer::{Language, Peer, Whole};
+use super::peer::Whole;
 
-/// Calls of one connection that may be under way at a time; further ones wait in the socket.
-const CALLS: usize = 64;
-/// Replies and events that wait to be written.
-const OUT: usize = 64;
-/// A client that takes nothing for so long is cut off.
-const SLOW: Duration = Duration::from_secs(30);
-/// What is ready when a conversation ends is written for so long.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Longest line of a `Content-Length` head.
 const HEAD_LINE: u64 = 1024;
 
-/// Speaks with one client until it hangs up, or the daemon stops.
-pub(super) async fn serve(stream: Whole, language: Language, methods: Methods, peer: Peer, stop: CancellationToken) {
-    let (reader, writer) = tokio::io::split(stream);
-    let (out, replies) = mpsc::channel(OUT);
-    let (gone, finish) = (CancellationToken::new(), CancellationToken::new());
-    let calls = Arc::new(Semaphore::new(CALLS));
-    let dispatcher = Arc::new(Dispatcher::new(methods, peer, out));
-    let mut writing = tokio::spawn(write(BufWriter::new(writer), replies, language, gone.clone(), finish.clone()));
-    let reading = read(BufReader::new(reader), language, dispatcher, calls.clone());
-    tokio::select! {
-        ended = reading => {
-            if let Err(e) = ended {
-                tracing::debug!(connection = peer.connection, "a client's connection: {e}");
-            }
-            // `echo ... | nc -U` has closed its side before the answer is ready. Subscriptions end with it.
-            tokio::select! {
-                _ = calls.acquire_many(CALLS as u32) => {}
-                () = gone.cancelled() => {}
-            }
-            finish.cancel();
+/// What a client sends.
+pub(super) enum Incoming {
+    Lines(BufReader<ReadHalf<Whole>>),
+    Heads(BufReader<ReadHalf<Whole>>),
+    Socket(SplitStream<WebSocket>),
+}
+
+/// What goes to a client.
+pub(super) enum Outgoing {
+    Lines(BufWriter<WriteHalf<Whole>>),
+    Heads(BufWriter<WriteHalf<Whole>>),
+    Socket(SplitSink<WebSocket, Message>),
+}
+
+/// One JSON value per line, both ways.
+pub(super) fn lines(stream: Whole) -> (Incoming, Outgoing) {
+    let (reader, writer) = split(stream);
+    (Incoming::Lines(BufReader::new(reader)), Outgoing::Lines(BufWriter::new(writer)))
+}
+
+/// `Content-Length` heads, both ways.
+pub(super) fn heads(stream: Whole) -> (Incoming, Outgoing) {
+    let (reader, writer) = split(stream);
+    (Incoming::Heads(BufReader::new(reader)), Outgoing::Heads(BufWriter::new(writer)))
+}
+
+/// One JSON value per message of a WebSocket, both ways.
+pub(super) fn websocket(socket: WebSocket) -> (Incoming, Outgoing) {
+    let (writer, reader) = socket.split();
+    (Incoming::Socket(reader), Outgoing::Socket(writer))
+}
+
+impl Incoming {
+    /// The next message, maybe of white space only; none at the end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::FileTooLarge`]: it is larger than a message may be. Others end the conversation without a word.
+    pub(super) async fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Lines(reader) => line(reader).await,
+            Self::Heads(reader) => framed(reader).await,
+            Self::Socket(reader) => match reader.next().await {
+                None | Some(Ok(Message::Close(_))) => Ok(None),
+                Some(Ok(Message::Text(text))) => within(text.as_bytes().to_vec()),
+                Some(Ok(Message::Binary(bytes))) => within(bytes.into()),
+                // Pings are answered where WebSockets are made.
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Some(Vec::new())),
+                Some(Err(e)) => Err(io::Error::other(e)),
+            },
         }
-        () = gone.cancelled() => {}
-        // Calls and subscriptions end by themselves now, and have their last word.
-        () = stop.cancelled() => {}
-    }
-    if tokio::time::timeout(LAST_WORDS, &mut writing).await.is_err() {
-        writing.abort();
     }
 }
 
-async fn read(
-    mut reader: impl AsyncBufRead + Unpin,
-    language: Language,
-    dispatcher: Arc<Dispatcher>,
-    calls: Arc<Semaphore>,
-) -> io::Result<()> {
-    loop {
-        // A call's place first: what cannot be carried out yet is not even read.
-        let Ok(place) = calls.clone().acquire_owned().await else { return Ok(()) };
-        let message = match language {
-            Language::Headers => framed(&mut reader).await,
-            Language::Lines | Language::Http => line(&mut reader).await,
-        };
-        match message {
-            Ok(Some(message)) if message.iter().all(u8::is_ascii_whitespace) => {}
-            Ok(Some(message)) => {
-                let dispatcher = dispatcher.clone();
-                tokio::spawn(async move {
-                    dispatcher.message(message).await;
-                    drop(place);
-                });
+impl Outgoing {
+    /// Writes a message; what is not yet flushed may stay in memory.
+    pub(super) async fn message(&mut self, message: Box<RawValue>) -> io::Result<()> {
+        match self {
+            Self::Lines(writer) => {
+                writer.write_all(message.get().as_bytes()).await?;
+                writer.write_all(b"\n").await
             }
-            Ok(None) => return Ok(()),
-            Err(e) => {
-                if e.kind() == io::ErrorKind::FileTooLarge {
-                    dispatcher.too_large().await;
-                }
-                return Err(e);
+            Self::Heads(writer) => {
+                writer.write_all(format!("Content-Length: {}\r\n\r\n", message.get().len()).as_bytes()).await?;
+                writer.write_all(message.get().as_bytes()).await
+            }
+            Self::Socket(writer) => {
+                let text = String::from(Box::<str>::from(message));
+                writer.feed(Message::Text(text.into())).await.map_err(io::Error::other)
             }
         }
     }
+
+    /// Hands everything to the system.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Lines(writer) | Self::Heads(writer) => writer.flush().await,
+            Self::Socket(writer) => writer.flush().await.map_err(io::Error::other),
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        match self {
+            Self::Lines(writer) | Self::Heads(writer) => writer.shutdown().await,
+            Self::Socket(writer) => writer.close().await.map_err(io::Error::other),
+        }
+    }
+}
+
+fn within(message: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    if message.len() > MAX_MESSAGE as usize { Err(too_large()) } else { Ok(Some(message)) }
 }
 
 fn too_large() -> io::Error {
@@ -137,42 +158,4 @@ async fn framed(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<V
         }
     }
     Err(broken("a head of too many lines"))
-}
-
-async fn write(
-    mut writer: BufWriter<impl AsyncWrite + Unpin>,
-    mut replies: mpsc::Receiver<Box<RawValue>>,
-    language: Language,
-    gone: CancellationToken,
-    finish: CancellationToken,
-) {
-    let _cut = gone.drop_guard();
-    loop {
-        let reply = tokio::select! {
-            biased;
-            reply = replies.recv() => reply,
-            () = finish.cancelled() => None,
-        };
-        let Some(reply) = reply else { break };
-        let wrote = tokio::time::timeout(SLOW, async {
-            if language == Language::Headers {
-                writer.write_all(format!("Content-Length: {}\r\n\r\n", reply.get().len()).as_bytes()).await?;
-                writer.write_all(reply.get().as_bytes()).await?;
-            } else {
-                writer.write_all(reply.get().as_bytes()).await?;
-                writer.write_all(b"\n").await?;
-            }
-            // One write for all that is ready.
-            if replies.is_empty() {
-                writer.flush().await?;
-            }
-            io::Result::Ok(())
-        });
-        match wrote.await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
-            Err(_) => return tracing::info!("a client that takes nothing is cut off"),
-        }
-    }
-    let _ = writer.shutdown().await;
 }

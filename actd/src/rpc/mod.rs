@@ -15,6 +15,7 @@ mod manage;
 mod metrics;
 mod peer;
 mod register;
+mod session;
 pub mod stat;
 mod submit;
 
@@ -26,6 +27,7 @@ use act_proto::MAX_MESSAGE;
 use act_proto::error::{ApiError, Kind};
 use axum::Router;
 use axum::body::to_bytes;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -36,15 +38,10 @@ use hyper_util::service::TowerToHyperService;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::core::server::Methods;
-use jsonrpsee::server::{
-    BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder, stop_channel,
-};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
-use tower::layer::util::Identity;
 
 use crate::auth::actor::AuthHandle;
 use crate::config::Config;
@@ -54,7 +51,7 @@ use crate::engine::handle::EngineHandle;
 use crate::job::Time;
 use crate::work::Hands;
 use dispatch::Dispatcher;
-use peer::{Language, Peer};
+use peer::{Language, Peer, Whole};
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 256;
@@ -228,7 +225,6 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
         }
     }
     socket.remove();
-    listen.stopped.stop().ok();
     connections.close();
     connections.wait().await;
     Ok(())
@@ -239,7 +235,6 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
 struct Listen {
     methods: Methods,
     router: Router,
-    stopped: ServerHandle,
 }
 
 /// What the HTTP routes need.
@@ -247,37 +242,20 @@ struct Listen {
 struct Http {
     api: Arc<Api>,
     methods: Methods,
-    builder: TowerServiceBuilder<Identity, Identity>,
-    stop: StopHandle,
 }
+
+/// Takes the WebSocket that a connection has become.
+type Upgraded = mpsc::Sender<WebSocket>;
 
 impl Listen {
     fn new(api: &Arc<Api>, methods: Methods) -> Self {
-        let limits = ServerConfig::builder()
-            .max_request_body_size(MAX_MESSAGE)
-            // A reply's own bound is checked where it is made; here comes its frame.
-            .max_response_body_size(MAX_MESSAGE + 4096)
-            .ws_only()
-            .max_connections(MAX_CONNECTIONS as u32)
-            .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
-            .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH as u32))
-            // Bounds what waits for a slow reader.
-            .set_message_buffer_capacity(64)
-            .enable_ws_ping(PingConfig::new())
-            .build();
-        let (stop, stopped) = stop_channel();
-        let http = Http {
-            api: api.clone(),
-            methods: methods.clone(),
-            builder: Server::builder().set_config(limits).to_service_builder(),
-            stop,
-        };
+        let http = Http { api: api.clone(), methods: methods.clone() };
         let router = Router::new()
             .route("/rpc", post(call).get(websocket))
             .route("/healthz", get(healthz))
             .route("/metrics", get(metrics))
             .with_state(http);
-        Self { methods, router, stopped }
+        Self { methods, router }
     }
 
     async fn connection(&self, stream: UnixStream, peer: Peer, stop: CancellationToken) {
@@ -286,23 +264,38 @@ impl Listen {
             Err(e) => return tracing::debug!(connection = peer.connection, "a client said nothing: {e}"),
         };
         tracing::debug!(connection = peer.connection, pid = peer.pid, ?language, "a client");
-        if language != Language::Http {
-            return framing::serve(stream, language, self.methods.clone(), peer, stop).await;
-        }
-        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(BODY);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => if let Err(e) = ended {
-                tracing::debug!(connection = peer.connection, "a client's connection: {e}");
+        let framed = match language {
+            Language::Lines => framing::lines(stream),
+            Language::Headers => framing::heads(stream),
+            Language::Http => match self.http(stream, peer, &stop).await {
+                Some(socket) => framing::websocket(socket),
+                None => return,
             },
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
+        };
+        session::serve(framed, self.methods.clone(), peer, stop).await;
+    }
+
+    /// Answers HTTP requests until the connection ends, or becomes a WebSocket.
+    async fn http(&self, stream: Whole, peer: Peer, stop: &CancellationToken) -> Option<WebSocket> {
+        let (upgraded, mut socket) = mpsc::channel::<WebSocket>(1);
+        {
+            let router = self.router.clone().layer(Extension(peer)).layer(Extension(upgraded));
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(BODY);
+            let service = TowerToHyperService::new(router);
+            let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+            tokio::select! {
+                ended = connection.as_mut() => if let Err(e) = ended {
+                    tracing::debug!(connection = peer.connection, "a client's connection: {e}");
+                },
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
+                }
             }
         }
+        // Without an upgrade nobody is left who could send one.
+        socket.recv().await
     }
 }
 
@@ -327,14 +320,19 @@ async fn call(State(http): State<Http>, Extension(peer): Extension<Peer>, reques
 }
 
 /// A WebSocket.
-async fn websocket(State(http): State<Http>, Extension(peer): Extension<Peer>, request: Request) -> Response {
+async fn websocket(
+    State(http): State<Http>,
+    Extension(to): Extension<Upgraded>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     http.api.calls.fetch_add(1, Ordering::Relaxed);
-    // One service per connection: subscriptions are told apart by its number.
-    let mut service = http.builder.connection_id(peer.connection).build(http.methods, http.stop);
-    match service.call(request).await {
-        Ok(response) => response.into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
-    }
+    // What is somewhat too large is still read, to be refused with a word.
+    upgrade.max_message_size(2 * MAX_MESSAGE as usize).max_frame_size(2 * MAX_MESSAGE as usize).on_upgrade(
+        async move |socket| {
+            // Nobody waits for it: the daemon is stopping.
+            let _ = to.send(socket).await;
+        },
+    )
 }
 
 async fn healthz(State(http): State<Http>) -> Response {

@@ -1,5 +1,6 @@
 //! The daemon as its clients see it: start and end, the socket, the framings, the limits.
 
+mod conformance;
 mod daemon;
 mod framing;
 mod life;
