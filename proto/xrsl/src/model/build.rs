@@ -1,14 +1,14 @@
 //! From an evaluated tree to a [`JobDescription`], accepting and refusing exactly as ARC does.
 //! Every refusal is a diagnostic; nothing that ARC lets pass is reported here.
 
-use super::{JobDescription, Notify, Software, files};
+use super::draft::{Draft, Drafts};
+use super::{JobDescription, Software, files};
 use crate::attributes::{Duplicates, attribute_named};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::eval::{Flat, FlatNode, FlatRelation};
 use crate::number::{period, prefix_int, whole_int, wrap_i32};
-use crate::print::{canonical, print_list};
+use crate::print::canonical;
 use crate::span::Span;
-use crate::syntax::cursor::Cursor;
 use crate::syntax::{BoolOp, RelOp};
 use crate::url::{Place, place};
 
@@ -18,59 +18,6 @@ pub(crate) const MAX_ALTERNATIVE_WORK: usize = 500_000;
 
 /// How many reasons for a refusal are given for one job.
 const MAX_ERRORS: usize = 1000;
-
-/// What ARC settles only after all relations have been read.
-#[derive(Clone, Default)]
-struct Pending {
-    executables: Option<FlatRelation>,
-    ftpthreads: Option<(String, Span)>,
-    countpernode: Option<(String, Span)>,
-    join: Option<(String, Span)>,
-    gridtime: Option<(String, Span)>,
-    action: Option<Span>,
-    count_seen: bool,
-}
-
-#[derive(Clone, Default)]
-struct Draft {
-    job: JobDescription,
-    pending: Pending,
-}
-
-impl Draft {
-    /// How many list members a copy has to copy.
-    fn weight(&self) -> usize {
-        let j = &self.job;
-        1 + j.inputs.len()
-            + j.outputs.len()
-            + j.arguments.len()
-            + j.environment.len()
-            + j.runtime_environments.len()
-            + j.notify.len()
-            + j.other.len()
-            + self.pending.executables.as_ref().map_or(0, |r| r.values.len())
-    }
-}
-
-/// A job and what its `|` offers besides.
-#[derive(Default)]
-struct Drafts {
-    main: Draft,
-    alternatives: Vec<Draft>,
-}
-
-impl Drafts {
-    /// A copy of the job as it stands, without its alternatives.
-    fn fork(&self) -> Box<Self> {
-        Box::new(Self { main: self.main.clone(), alternatives: Vec::new() })
-    }
-
-    /// Takes another branch with its own alternatives in.
-    fn join(&mut self, branch: Self) {
-        self.alternatives.push(branch.main);
-        self.alternatives.extend(branch.alternatives);
-    }
-}
 
 /// Builds one job. The errors are empty exactly if ARC accepts it.
 pub(crate) fn build(text: &[u8], node: &FlatNode) -> (JobDescription, Vec<Diagnostic>) {
@@ -90,14 +37,14 @@ pub(crate) fn build(text: &[u8], node: &FlatNode) -> (JobDescription, Vec<Diagno
     (job, builder.errors)
 }
 
-struct Builder<'t> {
-    text: &'t [u8],
+pub(super) struct Builder<'t> {
+    pub(super) text: &'t [u8],
     errors: Vec<Diagnostic>,
     work: usize,
 }
 
 impl Builder<'_> {
-    fn reject(&mut self, d: Diagnostic) {
+    pub(super) fn reject(&mut self, d: Diagnostic) {
         // The same relation is applied to every alternative; one report is enough.
         if self.errors.len() < MAX_ERRORS
             && !self.errors.iter().rev().take(8).any(|e| e.span == d.span && e.code == d.code)
@@ -107,7 +54,7 @@ impl Builder<'_> {
     }
 
     /// Counts work on alternatives; false once it is too much.
-    fn afford(&mut self, work: usize, span: Span) -> bool {
+    pub(super) fn afford(&mut self, work: usize, span: Span) -> bool {
         match self.work.checked_sub(work) {
             Some(rest) => self.work = rest,
             None if self.work > 0 => {
@@ -144,109 +91,6 @@ impl Builder<'_> {
             let mut inner = before.fork();
             self.node(branch, &mut inner);
             drafts.join(*inner);
-        }
-    }
-
-    /// The one string of a relation, or a refusal.
-    fn single(&mut self, r: &FlatRelation) -> Option<String> {
-        let label = String::from_utf8_lossy(&r.name).into_owned();
-        let [value] = r.values.as_slice() else {
-            let found =
-                if r.values.is_empty() { "has no value".to_owned() } else { format!("has {} values", r.values.len()) };
-            let span = match (r.values.first(), r.values.last()) {
-                (Some(first), Some(last)) => first.span().to(last.span()),
-                _ => r.span,
-            };
-            let mut d = Diagnostic::reject("E25", span, format!("{label} takes exactly one value and {found}"));
-            d = if r.values.is_empty() {
-                d.help("remove the attribute or write \"\"")
-            } else {
-                d.help("quote the value as a whole if it contains blanks")
-            };
-            if r.values.len() > 1 && r.values.iter().all(|v| v.literal().is_some()) {
-                let parts: Vec<String> = r.values.iter().filter_map(|v| v.string(self.text)).collect();
-                let edit = Edit::replace(span, crate::print::quote(&parts.join(" ")));
-                d = d.fix(Fix::one("quote it as one value", edit));
-            }
-            self.reject(d);
-            return None;
-        };
-        let string = value.string(self.text);
-        if string.is_none() {
-            let d = Diagnostic::reject("E25", value.span(), format!("{label} takes one string, not a list"));
-            self.reject(d.help("remove the inner parentheses"));
-        }
-        string
-    }
-
-    /// The strings of a relation; lists among them are refused.
-    fn list(&mut self, r: &FlatRelation) -> Option<Vec<String>> {
-        let mut out = Vec::with_capacity(r.values.len());
-        let mut good = true;
-        for value in &r.values {
-            match value.string(self.text) {
-                Some(s) => out.push(s),
-                None => {
-                    good = false;
-                    let label = String::from_utf8_lossy(&r.name);
-                    let d = Diagnostic::reject("E25", value.span(), format!("{label} takes strings, not lists"));
-                    self.reject(d.help("remove the inner parentheses"));
-                }
-            }
-        }
-        good.then_some(out)
-    }
-
-    /// Lists of exactly `n` strings.
-    fn tuples(&mut self, r: &FlatRelation, n: usize, form: &str) -> Vec<Vec<String>> {
-        let mut out = Vec::with_capacity(r.values.len());
-        for value in &r.values {
-            let strings = match value {
-                Flat::Sequence(_, items) if items.len() == n => {
-                    items.iter().map(|i| i.string(self.text)).collect::<Option<Vec<_>>>()
-                }
-                _ => None,
-            };
-            match strings {
-                Some(strings) => out.push(strings),
-                None => {
-                    let label = String::from_utf8_lossy(&r.name).into_owned();
-                    let d = Diagnostic::reject("E25", value.span(), format!("each member of {label} must be {form}"));
-                    self.reject(self.tuple_fix(r, value, n, d).help(format!("write ({label}={form})")));
-                }
-            }
-        }
-        out
-    }
-
-    /// `(inputfiles="a" "b")`: one report for all of it. True if it was one.
-    fn flat_files(&mut self, r: &FlatRelation) -> bool {
-        let flat = !r.values.is_empty() && r.values.iter().all(|v| matches!(v, Flat::Literal(..)));
-        if flat {
-            let d = files::flat(self.text, r);
-            self.reject(d);
-        }
-        flat
-    }
-
-    /// `"A=1"` for `("A" "1")`.
-    fn tuple_fix(&self, r: &FlatRelation, value: &Flat, n: usize, d: Diagnostic) -> Diagnostic {
-        if n != 2 || &*r.name != b"environment" {
-            return d;
-        }
-        let inner = match value {
-            Flat::Literal(..) => value.string(self.text),
-            Flat::Sequence(_, items) => match items.as_slice() {
-                [one] => one.string(self.text),
-                _ => None,
-            },
-        };
-        match inner.as_deref().and_then(|s| s.split_once('=')) {
-            Some((name, v)) if !name.is_empty() => {
-                let text = format!("({} {})", crate::print::quote(name), crate::print::quote(v));
-                d.fix(Fix::one("write it as a pair", Edit::replace(value.span(), text)))
-            }
-            _ => d,
         }
     }
 
@@ -425,129 +269,6 @@ impl Builder<'_> {
             keep(&(s, span));
         }
     }
-
-    /// One rule: `[flags] address…`.
-    fn notify(&mut self, rule: &str, span: Span, out: &mut Vec<Notify>) {
-        let mut words = rule.split([' ', '\t']).filter(|w| !w.is_empty()).peekable();
-        let help = "one quoted string per rule, as in (notify=\"be me@example.org\")";
-        let flags = match words.next_if(|w| !w.contains('@')) {
-            Some(flags) if words.peek().is_some() => flags,
-            Some(flags) => {
-                let message = format!("notify has the flags \"{flags}\" but no address behind them");
-                return self.reject(Diagnostic::reject("E46", span, message).help(help));
-            }
-            None if words.peek().is_none() => {
-                return self.reject(Diagnostic::reject("E46", span, "notify has an empty rule").help(help));
-            }
-            None => "be",
-        };
-        for address in words {
-            if !address.contains('@') {
-                let message = format!("\"{address}\" in notify is no e-mail address");
-                self.reject(Diagnostic::reject("E46", span, message).help(help));
-                continue;
-            }
-            let at = out.iter().position(|n| n.email == address).unwrap_or(out.len());
-            if at == out.len() {
-                out.push(Notify { email: address.to_owned(), states: Vec::new() });
-            }
-            for flag in flags.chars() {
-                let state = match flag {
-                    'b' => "PREPARING",
-                    'q' => "INLRMS",
-                    'f' => "FINISHING",
-                    'e' => "FINISHED",
-                    'd' => "DELETED",
-                    'c' => "CANCELING",
-                    _ => {
-                        let message = format!("notify does not know the flag '{flag}'");
-                        self.reject(Diagnostic::reject("E46", span, message).help("the flags are b q f e d c"));
-                        return;
-                    }
-                };
-                if !out[at].states.contains(&state) {
-                    out[at].states.push(state);
-                }
-            }
-        }
-    }
-
-    /// What needs the whole description: `executables`, `ftpthreads`, `countpernode`, `join`, `gridtime`.
-    fn settle(&mut self, draft: &mut Draft) {
-        let (job, pending) = (&mut draft.job, &draft.pending);
-        if let Some(r) = &pending.executables {
-            self.executables(r, job);
-        }
-        if let Some((s, span)) = &pending.ftpthreads {
-            match whole_int(s).filter(|n| (1..=10).contains(n)) {
-                Some(n) => job.ftpthreads = Some(n),
-                None => self.reject(Diagnostic::reject("E48", *span, "ftpthreads must be a number from 1 to 10")),
-            }
-        }
-        if let Some((s, span)) = &pending.countpernode {
-            match whole_int(s) {
-                // ARC keeps a missing count as -1, and so it treats a count that is -1.
-                _ if !pending.count_seen || job.count == Some(-1) => {
-                    let d = Diagnostic::reject("E39", *span, "countpernode needs count");
-                    self.reject(d.help("add (count=…), the number of slots in all"));
-                }
-                Some(n) => job.countpernode = Some(n),
-                None => self.reject(not_an_integer(*span, "countpernode", s)),
-            }
-        }
-        if let Some((s, span)) = &pending.join
-            && matches!(s.as_str(), "yes" | "true")
-        {
-            if job.stdout.is_none() {
-                let d = Diagnostic::reject("E42", *span, "join needs stdout");
-                self.reject(d.help("add (stdout=\"stdout.txt\")"));
-            } else if job.stderr.is_some() && job.stderr != job.stdout {
-                let d = Diagnostic::reject("E42", *span, "join contradicts a stderr that differs from stdout");
-                self.reject(d.help("remove stderr or join"));
-            }
-            job.join = true;
-            job.stderr.clone_from(&job.stdout);
-        }
-        if let Some((s, span)) = &pending.gridtime {
-            for (time, name) in [(job.cputime, "cputime"), (job.walltime, "walltime")] {
-                if time.is_some_and(|t| t != -1) {
-                    let message = format!("gridtime and {name} cannot be given together");
-                    return self.reject(Diagnostic::reject("E25", *span, message).help("remove gridtime"));
-                }
-            }
-            let slots = i64::from(job.count.filter(|n| *n > 0).unwrap_or(1));
-            job.cputime = Some(wrap_i32(period(s)));
-            job.walltime = Some(wrap_i32(period(s).wrapping_mul(slots)));
-            job.benchmark = Some(("clock rate".to_owned(), 2800.0));
-        }
-    }
-
-    fn executables(&mut self, r: &FlatRelation, job: &mut JobDescription) {
-        // ARC prints the values and parses them again, where a `(*` that nothing closes makes it give up silently.
-        let mut printed = Vec::new();
-        print_list(self.text, &r.values, &mut printed);
-        if Cursor::new(&printed).open_comment.is_some() {
-            return;
-        }
-        let Some(names) = self.list(r) else { return };
-        if !self.afford(names.len().saturating_mul(job.inputs.len()) / 1024 + names.len(), r.span) {
-            return;
-        }
-        let mut by_name: std::collections::HashMap<&str, bool> = names.iter().map(|n| (n.as_str(), false)).collect();
-        for input in &mut job.inputs {
-            if let Some(found) = by_name.get_mut(input.name.as_str()) {
-                *found = true;
-                input.executable = true;
-            }
-        }
-        for (name, value) in names.iter().zip(&r.values) {
-            if by_name.get(name.as_str()) != Some(&true) {
-                let message = format!("\"{name}\" in executables is not among the inputfiles");
-                let d = Diagnostic::reject("E67", value.span(), message);
-                self.reject(d.help(format!("add (\"{name}\" \"\") to inputfiles, or remove it here")));
-            }
-        }
-    }
 }
 
 fn defined_twice(r: &FlatRelation, name: &str) -> Diagnostic {
@@ -555,7 +276,7 @@ fn defined_twice(r: &FlatRelation, name: &str) -> Diagnostic {
     d.help("keep one of them")
 }
 
-fn not_an_integer(span: Span, name: &str, s: &str) -> Diagnostic {
+pub(super) fn not_an_integer(span: Span, name: &str, s: &str) -> Diagnostic {
     let d = Diagnostic::reject("E38", span, format!("{name} must be a whole number, not \"{s}\""));
     match s.trim().parse::<i32>() {
         Ok(n) if n > 0 => d.fix(Fix::one("write the number alone", Edit::replace(span, format!("\"{n}\"")))),

@@ -2,7 +2,11 @@
 //! It holds what ARC holds, surprises included (`2GB` of memory is 2 MB); judging it is the lints' work.
 
 pub(crate) mod build;
+mod draft;
 mod files;
+mod notify;
+mod settle;
+mod values;
 
 use crate::span::Span;
 use crate::syntax::{RelOp, Str};
