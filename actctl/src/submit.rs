@@ -150,7 +150,14 @@ fn read(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 == limit {
         return Err("is larger than 15 MiB".into());
     }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".into())
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let line = 1 + e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count();
+        let byte = e.as_bytes()[at];
+        format!(
+            "is not UTF-8: byte {byte:#04x} in line {line}; convert it, for example with `iconv -f latin1 -t utf-8`"
+        )
+    })
 }
 
 /// The path made absolute, without following links: the user's own names stay in messages.

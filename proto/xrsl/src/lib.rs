@@ -33,7 +33,7 @@ pub mod url;
 pub use diagnostic::{Diagnostic, Edit, Fix, Level, apply_edits, apply_fixes};
 pub use edit::{add_input, extract_job, rename, set_source};
 pub use layout::layout;
-pub use lint::{FileKind, Files, LintContext, check, lint};
+pub use lint::{FileKind, Files, LintContext, check, check_encoding, lint};
 pub use model::{Input, JobDescription, Notify, Output, Software, Source, Target};
 pub use parsed::{MAX_TEXT, Parsed, decode, parse, parse_bytes};
 pub use repair::repair_act_dialect;

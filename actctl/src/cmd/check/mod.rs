@@ -84,9 +84,16 @@ pub fn run(ctx: &Ctx, args: &Check) -> Outcome {
 }
 
 fn check(path: &Path, disk: &Disk, fix: bool) -> Result<Checked, Failure> {
-    let mut text = read(path)?;
+    let bytes = read_bytes(path)?;
+    let mut text = xrsl::decode(&bytes).into_owned();
     let context = LintContext { files: Some(disk) };
-    let mut findings = xrsl::check(&text, &context);
+    let judge = |text: &str| {
+        let mut findings = xrsl::check(text, &context);
+        findings.extend(xrsl::check_encoding(&bytes, text));
+        findings.sort_by_key(|d| d.span.start);
+        findings
+    };
+    let mut findings = judge(&text);
     let mut fixed = 0;
     if fix {
         for _ in 0..FIX_ROUNDS {
@@ -96,7 +103,7 @@ fn check(path: &Path, disk: &Disk, fix: bool) -> Result<Checked, Failure> {
             }
             text = better;
             fixed += count;
-            findings = xrsl::check(&text, &context);
+            findings = judge(&text);
         }
         if fixed > 0 {
             write(path, &text)?;
@@ -137,6 +144,10 @@ fn canonical(ctx: &Ctx, args: &Check) -> Outcome {
 /// # Errors
 /// It cannot be read or is too large.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    Ok(xrsl::decode(&read_bytes(path)?).into_owned())
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
     let mut bytes = Vec::new();
     let done = if path == Path::new("-") {
@@ -148,7 +159,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure::local(format!("{shown} is larger than {} MiB", MAX_BYTES >> 20)));
     }
-    Ok(xrsl::decode(&bytes).into_owned())
+    Ok(bytes)
 }
 
 /// Replaces a file's content in one step, with its mode; `-` is standard output's business.
@@ -235,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let text = b"&(executabel=/a)(walltime=5)(* caf\xe9 *)(arguments=--n=10)";
         let (codes, after) = findings(dir.path(), text, true);
-        assert_eq!(codes, [""; 0]);
+        assert_eq!(codes, ["W10"]);
         assert_eq!(after, b"&(executable=/a)(walltime=5)(* caf\xe9 *)(arguments=\"--n=10\")");
         assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1, "nothing is left over");
     }

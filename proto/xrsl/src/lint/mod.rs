@@ -10,6 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::eval::{FlatNode, FlatRelation};
 use crate::model::JobDescription;
 use crate::parsed::{Parsed, parse};
+use crate::span::Span;
 use crate::syntax::{BoolOp, Node};
 
 /// After so many findings the rest of a description is not looked at.
@@ -61,6 +62,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("E09", "a backslash does not escape a quote"),
     ("W09", "a backslash in front of a quote"),
     ("E10", "byte order mark"),
+    ("W10", "text that is not UTF-8"),
     ("W11", "a value ends in a comma"),
     ("W12", "a variable is used that nothing defines"),
     ("W13", "quotes keep a variable from being replaced"),
@@ -127,6 +129,19 @@ pub fn check(text: &str, context: &LintContext<'_>) -> Vec<Diagnostic> {
         return files::check_adl(text, context);
     }
     lint(&parse(text), context)
+}
+
+/// What to say of a file that is no UTF-8, if it is none. ARC takes any bytes, but act's server takes descriptions as
+/// JSON, which is UTF-8. `text` is what [`crate::decode`] made of it, corrected or not.
+#[must_use]
+pub fn check_encoding(bytes: &[u8], text: &str) -> Option<Diagnostic> {
+    std::str::from_utf8(bytes).err()?;
+    let (start, character) = text.char_indices().find(|(_, c)| !c.is_ascii())?;
+    let span = Span::new(start, start + character.len_utf8());
+    let byte = u32::from(character);
+    let message = format!("the file is not UTF-8 (here is the byte {byte:#04x}), and an aCT server takes nothing else");
+    let help = "convert the file, for example with `iconv -f latin1 -t utf-8`";
+    Some(Diagnostic::warning("W10", span, message).help(help))
 }
 
 /// Judges a description that has been read: why ARC refuses it, and what else is wrong with it, in the order of the text.
