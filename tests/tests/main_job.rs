@@ -258,3 +258,34 @@ fn the_server_is_asked_gently() {
     assert_eq!(stats["connections_open"], json!(0), "an idle connection blocks a real server");
     world.sandbox.assert_no_violations();
 }
+
+/// The daemon has the results and is about to clean the server, or is still bringing them: `get` delivers all the same.
+#[test]
+fn get_at_any_moment_of_an_automatic_download_delivers() {
+    let world = World::ready();
+    let user = &world.user;
+    let slow = |method: &str, path: &str| {
+        world.sandbox.fault(&json!({"method": method, "path": path, "fault": {"kind": "delay", "ms": 700}}));
+    };
+    for (name, phase, method, path) in
+        [("bring", "retrieving", "GET", "/results*"), ("clean", "cleaning", "DELETE", "/jobs*")]
+    {
+        slow(method, path);
+        user.write("job.xrsl", xrsl::shell(name, &format!("echo {name}")));
+        let id = user.actctl(&["sub", "--json", "job.xrsl"]).ok().json()["items"][0]["id"].to_string();
+        user.wait_phase(&id, phase);
+        let get = user.actctl(&["get", "-i", &id]).ok();
+        let dir = get.stdout.trim_end().rsplit(' ').next().unwrap();
+        assert_eq!(user.read(format!("{dir}/out.txt")), format!("{name}\n"), "{get}");
+        assert!(dir.len() > 10 && !dir.contains('/'), "it lies in the directory that `get` was typed in: {get}");
+        world.sandbox.heal();
+    }
+    world.sandbox.wait_empty();
+    let stored = fs::read_dir(user.results()).map_or(0, |dir| dir.filter(|e| !dot(e)).count());
+    assert_eq!(stored, 0, "delivered results are not kept twice");
+    world.sandbox.assert_no_violations();
+}
+
+fn dot(entry: &std::io::Result<fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|e| e.file_name().as_encoded_bytes().starts_with(b"."))
+}

@@ -273,6 +273,11 @@ fn answer(action: Action) -> Vec<Input> {
     }
 }
 
+fn delivery_to(parent: &str, noclean: bool) -> Delivery {
+    let parent = parent.into();
+    Delivery { parent, use_jobname: false, noclean, copy: noclean, exclude: vec![], operation: 1 }
+}
+
 #[test]
 fn the_main_job_takes_the_known_steps() {
     let mut job = new_job(true, true);
@@ -280,18 +285,40 @@ fn the_main_job_takes_the_known_steps() {
     use Action::{Clean, Confirm, Create, Deliver, Retrieve, Sweep, Upload};
     assert_eq!(steps, [Create, Upload, Confirm, Retrieve, Clean, Sweep]);
     assert!(matches!(&job.phase, Phase::Stored { dir: Some(dir), .. } if dir == std::path::Path::new("/r/h")));
-    let delivery = Delivery {
-        parent: "/d".into(),
-        use_jobname: false,
-        noclean: false,
-        copy: false,
-        exclude: vec![],
-        operation: 1,
-    };
-    apply(&mut job, Input::Wish(Wish::Get { delivery, webdav: None }), Time(3_000_000));
+    apply(&mut job, Input::Wish(Wish::Get { delivery: delivery_to("/d", false), webdav: None }), Time(3_000_000));
     assert_eq!(good_day(&mut job, answer), [Deliver]);
     assert!(job.is_history());
     assert_eq!(job.results(), Some(std::path::Path::new("/d/h")));
+}
+
+/// Somebody asks for results while the daemon downloads them into its store, at each step of that.
+#[test]
+fn a_delivery_asked_for_at_any_moment_is_made() {
+    for asked_at in [Action::Retrieve, Action::Clean, Action::Deliver] {
+        for noclean in [false, true] {
+            let mut job = new_job(false, false);
+            let mut asked = false;
+            good_day(&mut job, |action| {
+                let mut inputs = answer(action);
+                if action == asked_at && !asked {
+                    asked = true;
+                    inputs.insert(0, Input::Wish(Wish::Get { delivery: delivery_to("/d", noclean), webdav: None }));
+                }
+                inputs
+            });
+            if !asked {
+                apply(&mut job, Input::Wish(Wish::Get { delivery: delivery_to("/d", noclean), webdav: None }), Time(1));
+                assert_eq!(good_day(&mut job, answer), [Action::Deliver]);
+            }
+            assert!(job.delivery.is_none(), "{asked_at:?} {noclean}: {job:?}");
+            if noclean {
+                assert!(matches!(job.phase, Phase::Stored { .. }), "{asked_at:?}: {job:?}");
+            } else {
+                assert!(job.is_history(), "{asked_at:?}: {job:?}");
+                assert_eq!(job.results(), Some(std::path::Path::new("/d/h")), "{asked_at:?}: {job:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod server;
 mod submit;
 mod wish;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fault::{Class, Fault};
 use super::next::Action;
@@ -202,8 +202,8 @@ fn begin(job: &mut Job, action: Action, now: Time) {
             Phase::Confirming { id, at: now }
         }
         (Action::Clean, Phase::Retrieved { run, dir, .. }, Some(id)) => {
-            let then =
-                if job.delivery.is_some() || job.options.collected { AfterClean::Collected } else { AfterClean::Store };
+            let collected = job.options.collected || results::is_delivery(job, dir.as_deref());
+            let then = if collected { AfterClean::Collected } else { AfterClean::Store };
             Phase::Cleaning { id, run: run.clone(), dir: dir.clone(), then }
         }
         (Action::Clean, Phase::Active { .. }, Some(id)) => {

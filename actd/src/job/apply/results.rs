@@ -15,7 +15,7 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
     match result {
         Ok(dir) => {
             done(job);
-            let keep = job.delivery.as_ref().is_some_and(|d| d.noclean);
+            let keep = is_delivery(job, dir.as_deref()) && job.delivery.as_ref().is_some_and(|d| d.noclean);
             // Only what a person collects, or what is done, is cleaned.
             let failed = *job.arcstate() != Arcstate::Done && job.delivery.is_none();
             if keep || failed {
@@ -42,6 +42,12 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
     }
 }
 
+/// Whether results that lie in `dir` are where those who wait for them asked for: a download into the store may have
+/// been under way when they did.
+pub(super) fn is_delivery(job: &Job, dir: Option<&Path>) -> bool {
+    job.delivery.as_ref().is_some_and(|d| dir.is_none_or(|dir| dir.starts_with(&d.parent)))
+}
+
 pub(super) fn cleaned(job: &mut Job, result: Result<(), Fault>, now: Time) {
     let Phase::Cleaning { id, dir, then, .. } = &job.phase else { return };
     let (id, dir, then) = (*id, dir.clone(), *then);
@@ -49,10 +55,13 @@ pub(super) fn cleaned(job: &mut Job, result: Result<(), Fault>, now: Time) {
         Ok(()) => {
             done(job);
             sweep(job, id, now);
-            job.delivery = None;
+            // A delivery that was asked for meanwhile begins where the results are now.
+            let awaited = job.delivery.take();
             let outcome = match then {
+                AfterClean::Store if dir.is_none() && awaited.is_some() => Outcome::Collected,
                 AfterClean::Store => {
                     job.phase = Phase::Stored { id, dir, at: now };
+                    job.delivery = awaited;
                     return;
                 }
                 AfterClean::Collected => Outcome::Collected,
