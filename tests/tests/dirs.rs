@@ -227,12 +227,9 @@ fn killed_at_random_each_file_is_submitted_once() {
         let there = names(&dir.join("accepted")).iter().filter(|name| name.ends_with(".xrsl")).count();
         if there == N { Ok(()) } else { Err(format!("{there}")) }
     });
-    // The history is read while jobs move into it, and may miss one for a moment; one too many would stay.
-    wait_for("each file to be one job", LONG, || {
-        let made = made(user);
-        let distinct: BTreeSet<&String> = made.iter().collect();
-        if (made.len(), distinct.len()) == (N, N) { Ok(()) } else { Err(format!("{} {}", made.len(), distinct.len())) }
-    });
+    let made = made(user);
+    let distinct: BTreeSet<&String> = made.iter().collect();
+    assert_eq!((made.len(), distinct.len()), (N, N), "each file is one job");
     assert!(names(&dir.join("failed")).is_empty());
     wait_for("all runs", LONG * 3, || {
         let runs = world.sandbox.runs().descriptions;

@@ -28,9 +28,10 @@ mod export;
 pub mod prune;
 pub mod record;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::job::{Job, Key, Spec};
 use record::{EventRecord, LostPost, decode, encode};
@@ -82,10 +83,15 @@ pub struct Loaded {
     pub proxyid: Option<i64>,
 }
 
+/// The keys of all closed jobs. A scan of sled that meets a writer may step over records, so what the history
+/// consists of is known here; the records are read one by one.
+type ClosedKeys = Arc<RwLock<BTreeSet<u64>>>;
+
 /// The job cache, for its one writer.
 #[derive(Debug)]
 pub struct Store {
     tree: sled::Tree,
+    closed: ClosedKeys,
     // Keeps the database open: sled closes it with its last handle.
     db: sled::Db,
     file: File,
@@ -97,6 +103,7 @@ pub struct Store {
 #[derive(Debug, Clone)]
 pub struct Reader {
     tree: sled::Tree,
+    closed: ClosedKeys,
 }
 
 /// Changes that become durable together.
@@ -104,6 +111,8 @@ pub struct Reader {
 pub struct Batch {
     batch: sled::Batch,
     changes: usize,
+    closed: Vec<u64>,
+    forgotten: Vec<u64>,
 }
 
 fn key1(kind: u8, number: u64) -> [u8; 9] {
@@ -145,7 +154,9 @@ impl Store {
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(io(&file_path))?;
         let tree: sled::Tree = sled::Tree::clone(&db);
-        let mut store = Self { tree, db, file, path: path.clone(), instance_id: String::new() };
+        let closed = tree.scan_prefix(b"c").keys().map(|key| key.map(|key| number(&key))).collect::<Result<_, _>>();
+        let closed = Arc::new(RwLock::new(closed.map_err(|e| broken(e.to_string()))?));
+        let mut store = Self { tree, closed, db, file, path: path.clone(), instance_id: String::new() };
         store.instance_id = match store.tree.get(b"minstance").map_err(|e| store.sled_error(&e))? {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None => {
@@ -173,7 +184,7 @@ impl Store {
     /// For readers.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { tree: self.tree.clone() }
+        Reader { tree: self.tree.clone(), closed: self.closed.clone() }
     }
 
     /// Reads what the engine needs in memory.
@@ -219,7 +230,15 @@ impl Store {
         }
         self.tree.apply_batch(batch.batch).map_err(|e| self.sled_error(&e))?;
         self.db.flush().map_err(|e| self.sled_error(&e))?;
-        self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })
+        self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })?;
+        if !batch.closed.is_empty() || !batch.forgotten.is_empty() {
+            let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
+            closed.extend(batch.closed);
+            for key in batch.forgotten {
+                closed.remove(&key);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -256,10 +275,17 @@ impl Batch {
     pub fn job(&mut self, job: &Job) -> Result<(), StoreError> {
         if job.is_history() {
             self.remove(&key1(b'j', job.key.0));
+            self.closed.push(job.key.0);
             self.put(&key1(b'c', job.key.0), job)
         } else {
             self.put(&key1(b'j', job.key.0), job)
         }
+    }
+
+    /// Forgets a closed job.
+    fn forget_closed(&mut self, key: u64) {
+        self.remove(&key1(b'c', key));
+        self.forgotten.push(key);
     }
 
     /// Forgets a live job without a trace in the history.
@@ -327,13 +353,11 @@ impl Reader {
     /// logged.
     #[must_use]
     pub fn history(&self, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Job> {
-        self.tree
-            .scan_prefix(b"c")
-            .rev()
-            .filter_map(|item| readable(item.ok()?))
-            .filter(|job| keep(job))
-            .take(limit)
-            .collect()
+        let keys: Vec<u64> = {
+            let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+            closed.iter().rev().copied().collect()
+        };
+        keys.into_iter().filter_map(|key| self.closed(Key(key))).filter(|job| keep(job)).take(limit).collect()
     }
 
     /// A closed job.

@@ -40,7 +40,7 @@ impl Store {
                 continue;
             }
             forgotten.insert(job.key.0);
-            batch.remove(&key);
+            batch.forget_closed(job.key.0);
             batch.remove(&key1(b's', job.key.0));
             batch.remove(&key1(b'd', job.key.0));
             for entry in self.tree.scan_prefix(key1(b'l', job.key.0)).keys() {
