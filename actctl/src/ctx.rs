@@ -71,6 +71,11 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.client.hello().pid
+    }
+
     /// Calls a method. If the connection is lost, a method that changes nothing is called again.
     ///
     /// # Errors

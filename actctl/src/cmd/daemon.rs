@@ -58,7 +58,13 @@ async fn start(ctx: &Ctx) -> Outcome {
 /// Stops it and waits until it has ended; `false`: none ran.
 async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
     let Some(mut session) = ctx.running().await? else { return Ok(false) };
-    let pid = session.call::<DaemonStop>(&Default::default()).await?.pid;
+    let running = session.pid();
+    let pid = match session.call::<DaemonStop>(&Default::default()).await {
+        Ok(reply) => reply.pid,
+        // It may end before its answer is out.
+        Err(failure) if failure.exit == DAEMON => running,
+        Err(failure) => return Err(failure),
+    };
     let since = Instant::now();
     while is_alive(pid) {
         if since.elapsed() > STOP {
