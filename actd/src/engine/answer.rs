@@ -223,7 +223,13 @@ impl Engine {
         for key in keys {
             // What is being cleaned or delivered is as good as done.
             let stoppable = self.job(key).is_some_and(|j| {
-                matches!(j.phase, Phase::Active { .. } | Phase::Retrieving { .. } | Phase::Stored { .. })
+                matches!(
+                    j.phase,
+                    Phase::Active { .. }
+                        | Phase::Retrieving { .. }
+                        | Phase::Stored { .. }
+                        | Phase::Cleaning { then: AfterClean::Store, .. }
+                )
             });
             if stoppable {
                 if let Some(flight) = self.flights.get(&key) {
@@ -304,7 +310,8 @@ impl Engine {
         }
     }
 
-    fn operation_item(&self, operation: u64, key: Key, dir: Option<String>, errors: Vec<String>, cleaned: bool) {
+    /// Tells of a job of an operation, once this turn is durable.
+    fn operation_item(&mut self, operation: u64, key: Key, dir: Option<String>, errors: Vec<String>, cleaned: bool) {
         let job = self.job(key);
         let item = OperationItem {
             key: key.to_string(),
@@ -314,7 +321,8 @@ impl Engine {
             errors,
             cleaned,
         };
-        self.operations.item(operation, key, item);
+        let operations = self.operations.clone();
+        self.replies.push(Box::new(move || operations.item(operation, key, item)));
     }
 
     /// Answers calls that wait for nothing more, once this turn is durable.
