@@ -45,6 +45,9 @@ pub struct Sub {
     /// Stage through WebDAV.
     #[command(flatten)]
     pub webdav: Webdav,
+    /// With --webdav: a directory on the store for each job, as act has it, instead of one upload for equal files
+    #[arg(long)]
+    pub no_dedupe: bool,
     /// A name of a list of clusters in the config under "clusters", or a comma separated list of cluster URLs
     #[arg(long, default_value = "default", value_name = "CLUSTERLIST")]
     pub clusterlist: String,

@@ -71,6 +71,7 @@ impl Input {
             webdav: args.webdav.webdav.clone(),
             batch: args.batch.clone(),
             results: args.results.as_deref().map(absolute).transpose()?,
+            no_dedupe: args.no_dedupe,
             no_download: args.no_download,
             use_jobname: args.use_jobname,
             force: args.force,

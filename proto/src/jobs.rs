@@ -33,6 +33,8 @@ pub struct SubmitParams {
     pub clusterlist: Option<String>,
     /// Stage local inputs through WebDAV: `""` takes the config's URL, anything else is the URL.
     pub webdav: Option<String>,
+    /// With `webdav`: give each job files of its own (`BASE/ID/NAME`, as act does) instead of uploading equal files once.
+    pub no_dedupe: bool,
     /// A name for all of them; nothing: one is made up.
     pub batch: Option<String>,
     /// The caller's own name for this call. The same name again gives the same jobs and submits nothing.

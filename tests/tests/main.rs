@@ -13,4 +13,5 @@ mod readme;
 mod restart;
 mod script;
 mod secrets;
+mod shared_inputs;
 mod verbs;

@@ -121,6 +121,7 @@ pub fn terms(settings: &Settings, config: &Config) -> Result<Terms, ApiError> {
     Ok(Terms {
         clusters: config.clusterlist(settings.clusterlist.as_deref())?,
         webdav: settings.webdav.as_deref().map(|url| config.webdav_base(url)).transpose()?,
+        dedupe: Some(Arc::default()),
         results: settings.results(),
         options: Options { use_jobname: config.use_jobname, collected: true, ..Options::default() },
         batch: if batch.is_empty() { "dir".into() } else { batch },

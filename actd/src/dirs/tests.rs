@@ -52,6 +52,7 @@ impl Life {
             _ => Ok(Terms {
                 clusters: vec!["https://ce/q".into()],
                 webdav: None,
+                dedupe: None,
                 results: settings.results(),
                 options: Options { collected: true, ..Options::default() },
                 batch: "in".into(),

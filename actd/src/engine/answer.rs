@@ -93,6 +93,10 @@ impl Engine {
             self.next_key += 1;
             self.batch.next_key(self.next_key);
             self.batch.spec(key, &new.spec).map_err(failed)?;
+            if let Some(base) = new.spec.webdav.as_deref().filter(|_| !new.contents.is_empty()) {
+                let files = self.shared.join(key, base, &new.contents, self.store.instance_id());
+                self.batch.shared(key, &files).map_err(failed)?;
+            }
             if let Some(client_ref) = new.client_ref {
                 self.batch.client_ref(&client_ref, key);
             }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::job::apply::{Input, apply};
+use crate::job::apply::{Input, apply, sweep_later};
 use crate::job::next::{Next, next};
 use crate::job::{Job, Key, Phase, Time};
 use crate::store::StoreError;
 use crate::store::record::{EventRecord, LostPost};
 
 use super::events::brief;
+use super::shared::is_over;
 use super::{Engine, Slot};
 
 impl Engine {
@@ -24,7 +25,12 @@ impl Engine {
     pub(super) fn apply(&mut self, key: Key, input: Input, now: Time) {
         let Some(before) = self.job(key) else { return };
         let mut after = Job::clone(&before);
+        let swept = matches!(input, Input::Swept(_, Ok(())));
         apply(&mut after, input, now);
+        if swept && is_over(&after) && !after.leftovers.iter().any(|l| l.webdav.is_some()) {
+            self.unshare(key);
+        }
+        self.keep_sweeping(&mut after, now);
         if after == *before {
             // The answer may still have freed it for the next step.
             self.schedule(key);
@@ -35,6 +41,22 @@ impl Engine {
         let Some(after) = self.job(key) else { return };
         self.answer(&before, &after);
         self.schedule(key);
+    }
+
+    /// The job's files on WebDAV are swept: it needs none any more.
+    fn unshare(&mut self, key: Key) {
+        if self.shared.files(key).is_some() {
+            self.shared.forget(key);
+            // Nothing is encoded here that could fail.
+            let _ = self.batch.shared::<&str>(key, &[]);
+        }
+    }
+
+    /// A job that is over is swept once more if it still counts on shared files, whatever way led there.
+    pub(super) fn keep_sweeping(&self, job: &mut Job, now: Time) {
+        if self.shared.files(job.key).is_some() && is_over(job) && !job.leftovers.iter().any(|l| l.webdav.is_some()) {
+            sweep_later(job, now);
+        }
     }
 
     /// Puts a job in place of what was there.

@@ -25,6 +25,8 @@ pub struct NewJob {
     pub options: Options,
     /// What to submit.
     pub spec: Spec,
+    /// What is in its inputs (`actd-SHA256-SIZE`), one for each, if equal ones are to be one file on WebDAV.
+    pub contents: Vec<String>,
     /// A name for it that makes submitting it again a no-op: `CLIENT_REF/INDEX`.
     pub client_ref: Option<String>,
 }

@@ -15,6 +15,9 @@ mod change;
 mod listing;
 mod plan;
 mod poll;
+mod shared;
+#[cfg(test)]
+mod shared_tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -41,6 +44,7 @@ use events::EventLog;
 use handle::{Command, EngineHandle};
 use operations::Operations;
 use poll::Poll;
+use shared::Shared;
 
 /// What to do when the job cache cannot be written.
 const STORE_HINT: &str =
@@ -119,6 +123,7 @@ struct Engine {
     next_key: u64,
     next_event: u64,
     next_lost: u64,
+    shared: Shared,
     /// POSTs whose answers were lost.
     lost: Vec<LostPost>,
     /// Changed in this turn, not durable yet: the job before and after.
@@ -185,6 +190,7 @@ pub fn start(
         tasks: TaskTracker::new(),
         next_key: loaded.next_key,
         next_event: loaded.last_event + 1,
+        shared: Shared::default(),
         lost: loaded.lost_posts.iter().map(|(_, lost)| lost.clone()).collect(),
         next_lost: loaded.lost_posts.iter().map(|(n, _)| n + 1).max().unwrap_or(1),
         changed: BTreeMap::new(),
@@ -227,6 +233,12 @@ impl Engine {
                 jobs.by_key.insert(job.key, Arc::new(job));
             }
         }
+        for (key, files) in loaded.shared {
+            match self.job(key) {
+                Some(job) => self.shared.restore(&job, files),
+                None => tracing::warn!(%key, ?files, "a job that is not known any more has files on WebDAV"),
+            }
+        }
         let mut creating = 0;
         for key in &keys {
             let Some(job) = self.job(*key) else { continue };
@@ -238,6 +250,7 @@ impl Engine {
             }
             let mut settled = Job::clone(&job);
             recover(&mut settled, now);
+            self.keep_sweeping(&mut settled, now);
             if settled != *job {
                 self.replace(settled);
             }

@@ -10,9 +10,9 @@ use crate::job::apply::Input;
 use crate::job::fault::{Class, Fault};
 use crate::job::next::Action;
 use crate::job::{Job, Key, Phase, Spec, Time};
-use crate::store::shared_spec;
 use crate::work::{BATCH, Retrieve, Work};
 
+use super::shared::is_over;
 use super::{Engine, Flight};
 
 /// A description waits at most so long for others to go with it, milliseconds.
@@ -202,7 +202,7 @@ impl Engine {
     }
 
     /// The work for these jobs; none: they turned out to need none.
-    fn work(&self, action: Action, keys: &[Key], now: Time) -> Option<Work> {
+    fn work(&mut self, action: Action, keys: &[Key], now: Time) -> Option<Work> {
         let jobs: Vec<Arc<Job>> = keys.iter().filter_map(|key| self.job(*key)).collect();
         let ids = || jobs.iter().filter_map(|j| Some((j.key, j.id()?))).collect::<Vec<_>>();
         if jobs.is_empty() {
@@ -239,7 +239,12 @@ impl Engine {
             Action::Sweep => {
                 let job = jobs.first()?;
                 let left = job.leftovers.iter().find(|l| !l.row && l.not_before <= now)?;
-                Work::Sweep { key: job.key, id: left.id, base: left.webdav.as_deref()?.to_owned() }
+                // What it shares goes with the last of its leftovers, when it needs it no more.
+                let last = is_over(job) && job.leftovers.iter().filter(|l| l.webdav.is_some()).count() == 1;
+                let shares = self.shared.files(job.key).is_some();
+                let base = left.webdav.as_deref()?.to_owned();
+                let files = shares.then(|| if last { self.shared.release(job.key, &base) } else { Vec::new() });
+                Work::Sweep { key: job.key, id: left.id, base, files }
             }
             Action::Deliver => deliver(jobs.first()?)?,
             Action::Discard => {
@@ -251,7 +256,12 @@ impl Engine {
     }
 
     fn specs(&self, jobs: &[Arc<Job>]) -> Vec<(Arc<Job>, Arc<Spec>)> {
-        jobs.iter().filter_map(|job| Some((job.clone(), shared_spec(&self.reader, job.key)?))).collect()
+        let spec = |job: &Job| {
+            let mut spec = self.reader.spec(job.key)?;
+            spec.staged = self.shared.files(job.key).map(<[_]>::to_vec).unwrap_or_default();
+            Some(Arc::new(spec))
+        };
+        jobs.iter().filter_map(|job| Some((job.clone(), spec(job)?))).collect()
     }
 }
 

@@ -1,7 +1,10 @@
 //! From a description to checked jobs: read it, judge it, look at its local inputs. Blocks (files are stat'ed); sends and
 //! stores nothing.
 
+mod digest;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use act_proto::jobs::{Description, Diagnostic, Plan, PlannedUpload};
 use url::Url;
@@ -11,6 +14,8 @@ use xrsl::{Level, LineIndex, LocalInput, Submission};
 use crate::engine::handle::NewJob;
 use crate::job::{InputFile, Key, Options, Spec};
 
+pub use digest::Digests;
+
 /// What all jobs of a call have in common.
 #[derive(Debug, Clone)]
 pub struct Terms {
@@ -18,6 +23,8 @@ pub struct Terms {
     pub clusters: Vec<String>,
     /// Base URL of the WebDAV store, without a slash at its end.
     pub webdav: Option<String>,
+    /// Equal inputs are one file on WebDAV: what is in them. None: each job has its own there, as act has it.
+    pub dedupe: Option<Arc<Digests>>,
     /// The directory in which results' directories are made.
     pub results: PathBuf,
     /// How to treat the jobs.
@@ -129,12 +136,16 @@ pub fn check(
             diagnostics.extend(wire(text, &index, &submission.notes));
             let outcome = match client_ref.as_deref().and_then(known) {
                 Some(key) => Outcome::Known(key),
-                None => match spec(submission, description, base, terms) {
-                    Ok(spec) => Outcome::New(Box::new(NewJob {
+                None => match spec(submission, description, base, terms).and_then(|spec| {
+                    let contents = contents(submission, &spec, terms)?;
+                    Ok((spec, contents))
+                }) {
+                    Ok((spec, contents)) => Outcome::New(Box::new(NewJob {
                         name: submission.name.clone(),
                         batch: terms.batch.clone(),
                         options: terms.options,
                         spec,
+                        contents,
                         client_ref,
                     })),
                     Err((local, why)) => {
@@ -166,14 +177,30 @@ fn spec<'s>(
         results: terms.results.clone(),
         source: description.path.clone(),
         base_dir: base.to_owned(),
+        staged: Vec::new(),
     })
+}
+
+/// What is in the inputs, where equal ones are to be one file.
+fn contents<'s>(
+    submission: &'s Submission,
+    spec: &Spec,
+    terms: &Terms,
+) -> Result<Vec<String>, (&'s LocalInput, String)> {
+    let Some(digests) = terms.dedupe.as_ref().filter(|_| spec.webdav.is_some()) else { return Ok(Vec::new()) };
+    let content = |(local, input): (&'s LocalInput, &InputFile)| {
+        digests.content(input).map_err(|e| (local, format!("input file {}: {e}", local.path)))
+    };
+    submission.locals.iter().zip(&spec.inputs).map(content).collect()
 }
 
 /// What submitting the job would send.
 #[must_use]
 pub fn plan(job: &NewJob, server: &Url) -> Plan {
     let spec = &job.spec;
+    let shared = |name: &str| job.contents.get(spec.inputs.iter().position(|i| i.name == name)?);
     let to = |name: &str| match &spec.webdav {
+        Some(base) if shared(name).is_some() => format!("{base}/{}-<JOB>", shared(name).map_or("", String::as_str)),
         Some(base) => format!("{base}/<ID>/{name}"),
         None => format!("{}/jobs/<ID>/data/{name}", server.as_str().trim_end_matches('/')),
     };
@@ -234,6 +261,7 @@ mod tests {
         Terms {
             clusters: vec!["https://ce.example.org/q".into()],
             webdav: None,
+            dedupe: None,
             results: "/r".into(),
             options: Options::default(),
             batch: "b".into(),
@@ -269,6 +297,16 @@ mod tests {
         let plan = plan(job, &Url::parse("https://h").unwrap());
         assert!(plan.description.contains("https://dav/u/<ID>/run.sh"), "{}", plan.description);
         assert_eq!(plan.uploads[0].to, "https://dav/u/<ID>/run.sh");
+        let shared = Terms { dedupe: Some(Arc::default()), ..webdav };
+        std::fs::write(dir.path().join("copy.sh"), "#!/bin/sh\n").unwrap();
+        for name in ["run.sh", "copy.sh"] {
+            let text = format!("&(executable={name})(walltime=5)");
+            let Outcome::New(job) = &run(dir.path(), &text, &shared)[0].outcome else { panic!("refused") };
+            let content = "actd-a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf-10";
+            assert_eq!(job.contents, [content]);
+            let url = format!("https://dav/u/{content}-<JOB>");
+            assert!(super::plan(job, &Url::parse("https://h").unwrap()).description.contains(&url));
+        }
     }
 
     #[test]

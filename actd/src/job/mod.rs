@@ -12,7 +12,7 @@ pub mod recover;
 pub mod select;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod waiting;
 
 use std::fmt;

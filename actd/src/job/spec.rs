@@ -22,6 +22,10 @@ pub struct Spec {
     pub source: Option<String>,
     /// The directory that relative paths are relative to.
     pub base_dir: PathBuf,
+    /// Files below the WebDAV base that it shares with other jobs, one for each input; empty: its inputs go into a
+    /// directory of their own. Kept apart on disk, since it is the engine that knows.
+    #[serde(skip)]
+    pub staged: Vec<std::sync::Arc<str>>,
 }
 
 /// A local input as it was at intake. If it is another file when it is uploaded, the submission fails.

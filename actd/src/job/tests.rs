@@ -14,7 +14,7 @@ use super::{Arcstate, Delivery, Job, Key, Options, Outcome, Phase, Retry, Time, 
 const POLICY: Policy =
     Policy { download: true, fetch_failed: false, keep_ms: 14 * 86_400_000, keep_failed_ms: 14 * 86_400_000 };
 
-fn new_job(inputs: bool, webdav: bool) -> Job {
+pub(crate) fn new_job(inputs: bool, webdav: bool) -> Job {
     Job {
         key: Key(7),
         origin: Origin::Submitted,

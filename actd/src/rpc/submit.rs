@@ -100,6 +100,7 @@ fn terms(api: &Api, p: &SubmitParams) -> Result<Terms, ApiError> {
     Ok(Terms {
         clusters: config.clusterlist(p.clusterlist.as_deref())?,
         webdav: p.webdav.as_deref().map(|url| config.webdav_base(url)).transpose()?,
+        dedupe: (!p.no_dedupe).then(Arc::default),
         results,
         options: Options {
             no_download: p.no_download,

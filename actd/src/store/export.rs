@@ -1,6 +1,7 @@
 //! The job cache as JSON lines, for people, for moving, and for the day on which sled's file is broken.
 //!
-//! One object a line, with one field that says what it is: `job` (live or closed), `spec` with its `key`, `client_ref`.
+//! One object a line, with one field that says what it is: `job` (live or closed), `spec` and `shared` with their `key`,
+//! `client_ref`.
 //! Events are not exported: they tell of the past, the jobs are the present.
 
 use std::io::{self, BufRead, Write};
@@ -17,6 +18,7 @@ use super::{Batch, Store, StoreError, number, read};
 enum Line {
     Job(Box<Job>),
     Spec { key: Key, spec: Box<Spec> },
+    Shared { key: Key, files: Vec<String> },
     ClientRef { name: String, key: Key },
     NextKey(u64),
 }
@@ -44,6 +46,7 @@ impl Store {
             match key.first() {
                 Some(b'j' | b'c') => line(&Line::Job(Box::new(read(&key, &value)?)))?,
                 Some(b's') => line(&Line::Spec { key: Key(number(&key)), spec: Box::new(read(&key, &value)?) })?,
+                Some(b'w') => line(&Line::Shared { key: Key(number(&key)), files: read(&key, &value)? })?,
                 Some(b'r') => line(&Line::ClientRef {
                     name: String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned(),
                     key: Key(number(&value)),
@@ -77,6 +80,7 @@ impl Store {
             match serde_json::from_str::<Line>(&text).map_err(|e| bad(lines, e.to_string()))? {
                 Line::Job(job) => batch.job(&job)?,
                 Line::Spec { key, spec } => batch.spec(key, &spec)?,
+                Line::Shared { key, files } => batch.shared(key, &files)?,
                 Line::ClientRef { name, key } => batch.client_ref(&name, key),
                 Line::NextKey(next) => batch.next_key(next),
             }

@@ -12,6 +12,7 @@
 //! | `j` key | a live job |
 //! | `c` key | a closed job |
 //! | `s` key | what it was submitted with |
+//! | `w` key | the files on WebDAV that it shares |
 //! | `d` key | the server's columns of it, last seen: JSON |
 //! | `e` number | an event |
 //! | `l` key number | nothing: that event is about that job |
@@ -77,6 +78,8 @@ pub struct Loaded {
     pub last_event: u64,
     /// The next key to give.
     pub next_key: u64,
+    /// Files on WebDAV that jobs share, one for each input.
+    pub shared: Vec<(Key, Vec<String>)>,
     /// Lost POSTs, by number.
     pub lost_posts: Vec<(u64, LostPost)>,
     /// The identity that was in force.
@@ -204,6 +207,10 @@ impl Store {
             let (key, value) = item.map_err(sled_error)?;
             loaded.lost_posts.push((number(&key), read(&key, &value)?));
         }
+        for item in self.tree.scan_prefix(b"w") {
+            let (key, value) = item.map_err(sled_error)?;
+            loaded.shared.push((Key(number(&key)), read(&key, &value)?));
+        }
         let last = |kind: u8| -> Result<u64, StoreError> {
             let last = self.tree.scan_prefix([kind]).next_back().transpose().map_err(sled_error)?;
             Ok(last.map_or(0, |(key, _)| number(&key)))
@@ -299,6 +306,19 @@ impl Batch {
     /// It cannot be encoded.
     pub fn spec(&mut self, key: Key, spec: &Spec) -> Result<(), StoreError> {
         self.put(&key1(b's', key.0), spec)
+    }
+
+    /// Writes which files on WebDAV a job shares; none: it needs none any more.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn shared<S: AsRef<str>>(&mut self, key: Key, files: &[S]) -> Result<(), StoreError> {
+        if files.is_empty() {
+            self.remove(&key1(b'w', key.0));
+            return Ok(());
+        }
+        let files: Vec<&str> = files.iter().map(AsRef::as_ref).collect();
+        self.put(&key1(b'w', key.0), &files)
     }
 
     /// Writes the server's columns of a job.
@@ -430,12 +450,6 @@ fn readable<T: serde::de::DeserializeOwned>((key, value): (sled::IVec, sled::IVe
             None
         }
     }
-}
-
-/// Shares a spec between the pieces of work that need it.
-#[must_use]
-pub fn shared_spec(reader: &Reader, key: Key) -> Option<Arc<Spec>> {
-    reader.spec(key).map(Arc::new)
 }
 
 #[cfg(test)]

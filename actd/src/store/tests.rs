@@ -45,6 +45,7 @@ fn spec() -> Spec {
         results: "/r".into(),
         source: None,
         base_dir: "/".into(),
+        staged: vec![],
     }
 }
 

@@ -68,10 +68,15 @@ pub fn description_for(spec: &Spec, id: ServerId) -> Result<String, Fault> {
         let first = errors.first().map_or_else(String::new, |d| format!(": {}", d.message));
         Fault::new(Class::Local, format!("the stored description cannot be prepared for WebDAV{first}"))
     })?;
-    let dir = Url::parse(&webdav_dir(base, id))
+    let place = if spec.staged.is_empty() { webdav_dir(base, id) } else { base.clone() };
+    let place = Url::parse(&place)
         .map_err(|e| Fault::new(Class::Local, format!("the WebDAV URL {base} cannot be used: {e}")))?;
     Ok(submission.with_sources(|name| {
-        let staged = spec.inputs.iter().any(|input| input.name == name);
-        staged.then(|| below(&dir, &plain_path(name)).map(String::from)).flatten()
+        let n = spec.inputs.iter().position(|input| input.name == name)?;
+        let url = match spec.staged.get(n) {
+            Some(file) => below(&place, file),
+            None => below(&place, &plain_path(name)),
+        };
+        url.map(String::from)
     }))
 }

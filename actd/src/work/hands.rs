@@ -77,6 +77,7 @@ pub(super) struct Inner {
     pub(super) pace: Pace,
     /// How many inputs of a row are on the other side already, for a repetition within the life of this process.
     pub(super) uploaded: Mutex<HashMap<(Key, ServerId), usize>>,
+    pub(super) staged: super::staged::Staged,
     /// Of WebDAV stores, by origin. The aCT server's is the engine's.
     breakers: Mutex<HashMap<String, Breaker>>,
     /// The server's columns.
@@ -102,6 +103,7 @@ impl Hands {
             pace: Pace::new(config.rate),
             tools: RwLock::new(Arc::new(tools)),
             uploaded: Mutex::default(),
+            staged: super::staged::Staged::default(),
             breakers: Mutex::default(),
             columns: OnceCell::new(),
             started: std::time::Instant::now(),
@@ -159,7 +161,9 @@ impl Hands {
                 Work::Fetch(jobs) => manage::fetch(act, jobs).await,
                 Work::Resubmit(jobs) => manage::resubmit(act, jobs).await,
                 Work::CancelRows(jobs) => manage::cancel_rows(act, jobs).await,
-                Work::Sweep { key, id, base } => sweep::sweep(&inner, &tools, key, id, &base).await,
+                Work::Sweep { key, id, base, files } => {
+                    sweep::sweep(&inner, &tools, key, id, &base, files.as_deref()).await
+                }
                 Work::Deliver { key, from, parent, name, copy } => {
                     deliver::deliver(inner, key, deliver::Delivery { from, parent, name, copy }, &sink).await
                 }

@@ -19,6 +19,7 @@ mod publish;
 mod read;
 mod retrieve;
 mod rows;
+mod staged;
 mod sweep;
 mod trouble;
 mod upload;
@@ -76,7 +77,7 @@ pub enum Work {
     Resubmit(Vec<(Key, ServerId)>),
     /// Cancel rows that we made and never confirmed. Rows that meanwhile have a description are left alone.
     CancelRows(Vec<(Key, ServerId)>),
-    /// Delete a job's directory on WebDAV; that there is none is success.
+    /// Delete a job's directory on WebDAV, or the files that it alone still shared; that there is nothing is success.
     Sweep {
         /// The job.
         key: Key,
@@ -84,6 +85,8 @@ pub enum Work {
         id: ServerId,
         /// Base URL.
         base: String,
+        /// The job shares files: these go; it has no directory of its own.
+        files: Option<Vec<Arc<str>>>,
     },
     /// Deliver stored results: rename, or copy and remove, into a directory made in `parent`.
     Deliver {

@@ -1,5 +1,5 @@
-//! Uploading the inputs of one job, one after the other: to the aCT server, or into the job's WebDAV directory. A file is
-//! sent only as it was when the job was submitted.
+//! Uploading the inputs of one job, one after the other: to the aCT server, into the job's WebDAV directory, or to where
+//! jobs with equal files share one. A file is sent only as it was when the job was submitted.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
@@ -25,7 +25,16 @@ use crate::remote::{self, RemoteError};
 /// Where the files go.
 enum Target<'a> {
     Server(&'a ActClient),
-    Store { store: &'a WebdavClient, dir: Url },
+    Store {
+        store: &'a WebdavClient,
+        dir: Url,
+    },
+    /// Names below the base, one for each input.
+    Shared {
+        store: &'a WebdavClient,
+        base: Url,
+        files: &'a [Arc<str>],
+    },
 }
 
 /// The upload of one job.
@@ -54,7 +63,10 @@ pub(super) async fn upload(
     meter.update(|p| p.total = spec.inputs.iter().map(|i| i.size).sum());
     let target = match &spec.webdav {
         None => Ok(Target::Server(&tools.act)),
-        Some(base) => store(tools, base, id).map(|(store, dir)| Target::Store { store, dir }),
+        Some(base) if !spec.staged.is_empty() => {
+            store(tools, base).map(|(store, base)| Target::Shared { store, base, files: &spec.staged })
+        }
+        Some(base) => store(tools, &webdav_dir(base, id)).map(|(store, dir)| Target::Store { store, dir }),
     };
     let result = match target {
         Ok(target) => Upload { hands, target, key, id, meter, cancel }.run(spec).await,
@@ -83,7 +95,7 @@ impl Upload<'_> {
         let mut sent = 0;
         for (n, input) in spec.inputs.iter().enumerate() {
             if n >= self.uploaded() {
-                self.one(input, sent).await.inspect_err(|(fault, _)| self.forget_after(fault))?;
+                self.share(n, input, sent).await.inspect_err(|(fault, _)| self.forget_after(fault))?;
                 self.remember(n + 1);
             }
             sent += input.size;
@@ -96,7 +108,37 @@ impl Upload<'_> {
         Ok(())
     }
 
-    async fn one(&self, input: &InputFile, before: u64) -> Result<(), Failure> {
+    /// Where the input is one that jobs share: it is uploaded unless it is there.
+    async fn share(&self, n: usize, input: &InputFile, before: u64) -> Result<(), Failure> {
+        let Target::Shared { store, base, files } = &self.target else { return self.one(input, None, before).await };
+        let here = |fault| (fault, false);
+        let file = files.get(n).ok_or_else(|| here(Fault::new(Class::Local, "it shares fewer files than it has")))?;
+        let url = shared_url(base, file).map_err(here)?;
+        let mut place = tokio::select! {
+            () = self.cancel.cancelled() => return Err(here(trouble::stopped())),
+            place = self.hands.staged.turn(url.as_str()) => place,
+        };
+        if place.is_there() {
+            return Ok(());
+        }
+        // Whoever began the file's life is sure to find nothing there, but for what a crash left of its own upload.
+        let began_it = file.rsplit_once('.').is_some_and(|(_, key)| key == self.key.0.to_string());
+        self.hands.may_ask(&url).map_err(here)?;
+        if !began_it {
+            let found = store.stat(&url).await;
+            self.hands.asked(&url, found.as_ref().err());
+            let found = found.map_err(|e| here(trouble::store(&e)))?;
+            if found.is_some_and(|stat| stat.size == Some(input.size) && stat.is_dir != Some(true)) {
+                place.seen();
+                return Ok(());
+            }
+        }
+        self.one(input, Some(&url), before).await?;
+        place.seen();
+        Ok(())
+    }
+
+    async fn one(&self, input: &InputFile, at: Option<&Url>, before: u64) -> Result<(), Failure> {
         let here = |fault| (fault, false);
         let _place = tokio::select! {
             () = self.cancel.cancelled() => return Err(here(trouble::stopped())),
@@ -110,7 +152,7 @@ impl Upload<'_> {
         tokio::select! {
             // A request that is given up here may still be executed: it is no opposite of what comes next to this row.
             () = self.cancel.cancelled() => return Err(here(trouble::interrupted())),
-            result = self.send(input, body, progress) => result?,
+            result = self.send(input, at, body, progress) => result?,
         }
         still_same(file, input).await.map_err(here)
     }
@@ -118,6 +160,7 @@ impl Upload<'_> {
     async fn send(
         &self,
         input: &InputFile,
+        at: Option<&Url>,
         body: remote::InputFile,
         progress: remote::Progress,
     ) -> Result<(), Failure> {
@@ -132,15 +175,15 @@ impl Upload<'_> {
                     _ => (trouble::remote(&error, Repeat::Harmless), true),
                 })
             }
-            Target::Store { store, dir } => {
-                let url = webdav::below(dir, &name).ok_or_else(|| {
+            Target::Store { store, dir: base } | Target::Shared { store, base, .. } => {
+                let url = at.cloned().or_else(|| webdav::below(base, &name)).ok_or_else(|| {
                     let why = format!("the input \"{}\" cannot have a URL on a WebDAV store", input.name);
                     (Fault::new(Class::Local, why), false)
                 })?;
                 failpoint!("webdav.put.before");
                 let result = store.put(&url, &body, Some(progress)).await;
                 failpoint!("webdav.put.after");
-                self.hands.asked(dir, result.as_ref().err());
+                self.hands.asked(base, result.as_ref().err());
                 result.map_err(|error| match error.class() {
                     remote::ErrorClass::Local => (trouble::input_sent(&error, input), false),
                     _ => (trouble::store(&error), false),
@@ -191,10 +234,15 @@ async fn make_dirs(store: &WebdavClient, dir: &Url, spec: &Spec) -> Result<(), R
     Ok(())
 }
 
-/// The client for a WebDAV base, and the URL of the directory of this id.
-pub(super) fn store<'a>(tools: &'a Tools, base: &str, id: ServerId) -> Result<(&'a WebdavClient, Url), Fault> {
-    let url = Url::parse(&webdav_dir(base, id))
-        .map_err(|e| Fault::new(Class::Local, format!("the WebDAV URL {base} cannot be used: {e}")))?;
+/// The URL of a file that jobs share.
+pub(super) fn shared_url(base: &Url, file: &str) -> Result<Url, Fault> {
+    webdav::below(base, file).ok_or_else(|| Fault::new(Class::Local, format!("{file} cannot be below {base}")))
+}
+
+/// The client for a place on a WebDAV store, and its URL.
+pub(super) fn store<'a>(tools: &'a Tools, place: &str) -> Result<(&'a WebdavClient, Url), Fault> {
+    let url = Url::parse(place)
+        .map_err(|e| Fault::new(Class::Local, format!("the WebDAV URL {place} cannot be used: {e}")))?;
     let store = tools.webdav.as_ref().ok_or_else(|| {
         let why = format!("there is no valid proxy to present to {}", url.origin().ascii_serialization());
         Fault::new(Class::Transient, why)

@@ -227,6 +227,7 @@ impl Bed {
             results: self.dir.path().join("results"),
             source: None,
             base_dir: base,
+            staged: Vec::new(),
         })
     }
 

@@ -75,11 +75,48 @@ async fn inputs_go_through_webdav_and_leave_nothing_there() {
         let dir = bed.retrieved(bed.retrieve(Key(1), id).await).await;
         assert_eq!(tree(&dir)["stdout.txt"], b"one\ntwo\n", "{store}");
         for _ in 0..2 {
-            let sweep = Work::Sweep { key: Key(1), id, base: bed.info("webdav") };
+            let sweep = Work::Sweep { key: Key(1), id, base: bed.info("webdav"), files: None };
             assert_eq!(bed.one(sweep).await, (Input::Swept(id, Ok(())), None), "{store}");
         }
         let left = bed.admin("GET", "/webdav/contents", &Value::Null).to_string();
         assert!(!left.contains("in.txt") && !left.contains("more.txt"), "{store}: {left}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_share_a_file_on_every_kind_of_store() {
+    for store in ["plain", "apache", "dcache"] {
+        let bed = Bed::start(&["--webdav", store]).await;
+        let base = bed.info("webdav");
+        let spec = bed.spec(CAT, &[("in.txt", b"one\n"), ("sub/more.txt", b"two\n")]);
+        let staged = vec!["actd-a-4-i.1".into(), "actd-b-4-i.1".into()];
+        let spec = Arc::new(Spec { webdav: Some(base.clone()), staged: staged.clone(), ..(*spec).clone() });
+        let ids = bed.create(&[(Key(1), spec.clone()), (Key(2), spec.clone())]).await;
+        for (key, id) in [(Key(1), ids[0]), (Key(2), ids[1])] {
+            let upload = Work::Upload { key, id, spec: spec.clone() };
+            assert_eq!(bed.one(upload).await, (Input::Uploaded(Ok(())), None), "{store}");
+        }
+        let puts = |bed: &Bed| bed.admin("GET", "/webdav/journal", &Value::Null).to_string().matches("\"PUT\"").count();
+        let sent = puts(&bed);
+        assert_eq!(
+            sent,
+            if store == "dcache" { 4 } else { 2 },
+            "{store}: the first job's, at the door and at the pool"
+        );
+        let confirm = Work::Confirm(vec![(Key(1), ids[0], spec.clone()), (Key(2), ids[1], spec.clone())]);
+        bed.jobs(confirm).await;
+        for id in &ids {
+            bed.until(*id, "done").await;
+        }
+        let dir = bed.retrieved(bed.retrieve(Key(2), ids[1]).await).await;
+        assert_eq!(tree(&dir)["stdout.txt"], b"one\ntwo\n", "{store}");
+        let sweep = |files| Work::Sweep { key: Key(1), id: ids[0], base: base.clone(), files: Some(files) };
+        for files in [vec![], staged.clone(), staged] {
+            assert_eq!(bed.one(sweep(files)).await, (Input::Swept(ids[0], Ok(())), None), "{store}");
+        }
+        let left = bed.admin("GET", "/webdav/contents", &Value::Null).to_string();
+        assert!(!left.contains("actd-"), "{store}: {left}");
+        assert_eq!(puts(&bed), sent);
     }
 }
 

@@ -261,6 +261,11 @@ fn gone(job: &mut Job, outcome: Outcome, now: Time) {
     close(job, outcome, now);
 }
 
+/// What the job has on WebDAV is to be deleted, though it may have no row any more.
+pub fn sweep_later(job: &mut Job, now: Time) {
+    sweep(job, job.id().unwrap_or_default(), now);
+}
+
 fn sweep(job: &mut Job, id: ServerId, now: Time) {
     if let Some(base) = job.webdav.clone() {
         job.leftovers.push(Leftover { id, row: false, webdav: Some(base), not_before: now, attempts: 0 });
