@@ -48,9 +48,12 @@ impl<'a> Progress<'a> {
 
     /// Why it does not go on: in the bar, or as a line where there is none, once.
     pub fn waiting(&mut self, message: &str) {
+        if self.said == message {
+            return;
+        }
         if let Some(bar) = &self.bar {
             bar.set_message(message.to_owned());
-        } else if self.said != message && !message.is_empty() {
+        } else if !message.is_empty() {
             self.out.note(&format!("waiting: {message}"));
         }
         message.clone_into(&mut self.said);

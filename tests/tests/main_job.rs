@@ -268,7 +268,7 @@ fn get_at_any_moment_of_an_automatic_download_delivers() {
         world.sandbox.fault(&json!({"method": method, "path": path, "fault": {"kind": "delay", "ms": 700}}));
     };
     for (name, phase, method, path) in
-        [("bring", "retrieving", "GET", "/results*"), ("clean", "cleaning", "DELETE", "/jobs*")]
+        [("bring", "retrieving", "GET", "/jobs/*/results*"), ("clean", "cleaning", "DELETE", "/jobs*")]
     {
         slow(method, path);
         user.write("job.xrsl", xrsl::shell(name, &format!("echo {name}")));

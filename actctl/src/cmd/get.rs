@@ -19,8 +19,8 @@ use crate::progress::Progress;
 use crate::submit::absolute;
 use crate::table;
 
-/// How long one call waits for news.
-const NEWS_MS: u64 = 5_000;
+/// How long one call waits for a job to end: as often are the bytes shown that have come.
+const NEWS_MS: u64 = 500;
 /// How long to wait while nothing goes on for any job. Nothing is lost by giving up: the next `get` goes on.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Beyond so many ids in `-i`, those that are missing are not looked for one by one.
@@ -117,10 +117,15 @@ async fn deliver(
         if news.done {
             return Ok(());
         }
-        let text = if bytes == 0 { String::new() } else { table::bytes(bytes) };
+        let moving = news.progress;
+        let text = match (moving.bytes, moving.total) {
+            (0, 0) => String::new(),
+            (bytes, total) if total > bytes => format!("{} of {}", table::bytes(bytes), table::bytes(total)),
+            (bytes, _) => table::bytes(bytes),
+        };
+        progress.waiting("");
         progress.total(news.total);
         progress.set(items.len() as u64, text);
-        progress.waiting("");
     }
 }
 

@@ -193,8 +193,10 @@ pub(super) fn one(api: &Api, selector: &str) -> Result<Arc<Job>, ApiError> {
         keys.iter().filter_map(|k| board.by_key.get(k)).cloned().collect()
     };
     let found = if live.is_empty() {
-        let mut keep = |job: &Job| parsed.names(job);
-        api.engine.history(2, &mut keep).into_iter().map(Arc::new).collect()
+        // The last one of all, if none of those that are not finished with is meant.
+        let last = selector.trim() == "last";
+        let mut keep = |job: &Job| last || parsed.names(job);
+        api.engine.history(if last { 1 } else { 2 }, &mut keep).into_iter().map(Arc::new).collect()
     } else {
         live
     };
