@@ -1,59 +1,16 @@
 //! What must hold of any text: nothing panics, prints are fixed points, edits leave everything else alone.
 
+#[path = "generator/tokens.rs"]
+mod tokens;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tokens::TOKENS;
 use xrsl::{LintContext, apply_edits, check, decode, layout, parse, parse_bytes, repair_act_dialect, submissions};
 
 /// Pieces that descriptions are made of, so that random sequences reach deep into the parser.
 fn piece() -> impl Strategy<Value = String> {
-    let fixed = prop::sample::select(vec![
-        "&",
-        "+",
-        "|",
-        "(",
-        ")",
-        "=",
-        "!=",
-        "<",
-        ">=",
-        "\"",
-        "'",
-        "^",
-        "#",
-        "$",
-        "$(X)",
-        "(*",
-        "*)",
-        " ",
-        "\n",
-        "\\",
-        "\\\"",
-        "\"\"",
-        "é",
-        "\u{feff}",
-        "\0",
-        "executable",
-        "arguments",
-        "inputfiles",
-        "environment",
-        "rsl_substitution",
-        "walltime",
-        "memory",
-        "jobname",
-        "count",
-        "(executable=/a)",
-        "&(",
-        "=(",
-        "))",
-        "(a \"\")",
-        "(a b)",
-        "\"1:30\"",
-        "2GB",
-        "run.sh",
-        "http://h/p",
-        "~/x",
-        "file:",
-    ]);
+    let fixed = prop::sample::select(TOKENS);
     prop_oneof![6 => fixed.prop_map(str::to_owned), 1 => "[ -~]{0,6}", 1 => any::<char>().prop_map(String::from)]
 }
 

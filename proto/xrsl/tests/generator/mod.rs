@@ -1,5 +1,8 @@
 //! Makes random descriptions: by the grammar, with the attributes of the table, and mutated. Deterministic for a seed.
 
+mod tokens;
+
+use tokens::TOKENS;
 use xrsl::attributes::{ATTRIBUTES, Attribute, Shape};
 
 /// Texts that mean something somewhere.
@@ -115,39 +118,6 @@ const WORDS: &[&str] = &[
 const NAMES: &[&str] = &["quux", "my-attr", "a.b", "\"my attr\"", "'x'", "^zez", "stdou", "\"\"", "é", "a/b", "x:"];
 const BLANKS: &[&str] =
     &["", "", "", "", " ", " ", "\n", "\t", "(* c *)", " (*)*)", "\r\n", "\u{b}", "(* a \" b *)", "\u{c}"];
-const TOKENS: &[&str] = &[
-    "(",
-    ")",
-    "&",
-    "|",
-    "+",
-    "=",
-    "!=",
-    "<",
-    ">=",
-    "\"",
-    "'",
-    "^",
-    "#",
-    "$",
-    "$(X)",
-    "(*",
-    "*)",
-    " ",
-    "\n",
-    "x",
-    "\\",
-    "\"\"",
-    "''",
-    "(executable=/a)",
-    "&(",
-    "=(",
-    "))",
-    "#\"a\"",
-    "^|x|",
-    "(rsl_substitution=(X y))",
-];
-
 /// A xorshift generator with the descriptions made so far to cut from.
 pub(crate) struct Generator {
     state: u64,
