@@ -1,7 +1,7 @@
 //! Pieces that descriptions are made of: random sequences of them reach deep into the parser.
 
 /// Signs, halves of signs, words of the language, and what often goes wrong.
-pub const TOKENS: &[&str] = &[
+pub(super) const TOKENS: &[&str] = &[
     "(",
     ")",
     "&",
