@@ -102,6 +102,9 @@ pub struct Stat {
     /// Get a list of possible columns from server
     #[arg(long)]
     pub get_cols: bool,
+    /// Print again whenever a job changes, until Ctrl-C
+    #[arg(long, conflicts_with = "get_cols")]
+    pub watch: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "HOW")]
     pub output: Output,

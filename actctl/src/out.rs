@@ -67,6 +67,14 @@ impl Out {
         self.color && self.clean
     }
 
+    /// Begins the screen anew, where stdout is one; elsewhere what follows comes after what was.
+    ///
+    /// # Errors
+    /// See [`Out::line`].
+    pub fn clear_screen(&self) -> Result<(), Failure> {
+        if self.clean && !self.json { self.bytes(b"\x1b[H\x1b[2J") } else { Ok(()) }
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors

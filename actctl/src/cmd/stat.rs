@@ -1,13 +1,15 @@
 //! `stat`: the table of jobs, act's or our own.
 
-use act_proto::jobs::{Filter, Job, ListParams, StatParams};
-use act_proto::method::{JobsList, JobsStat, ServerInfo};
+use std::time::Duration;
+
+use act_proto::jobs::{ChangesParams, Filter, Job, ListParams, StatParams};
+use act_proto::method::{JobsChanges, JobsList, JobsStat, ServerInfo};
 use act_proto::server::InfoParams;
 use serde_json::{Map, Value, json};
 
 use crate::cli_jobs::{Output, Stat};
 use crate::ctx::{Ctx, Session};
-use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
+use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
 use crate::pick::{Pick, pick};
 use crate::table;
 
@@ -15,6 +17,10 @@ use crate::table;
 const GOOD_MS: u64 = 5_000;
 /// Unless what was asked for is not in it: another client may have submitted it a moment ago.
 const FRESH_MS: u64 = 2_000;
+/// `--watch` looks again after so long although nothing has been heard of a change.
+const WATCH_MS: u64 = 30_000;
+/// How long `--watch` waits for more to change.
+const TOGETHER: Duration = Duration::from_millis(300);
 /// The columns of `-o wide`.
 const WIDE: &[&str] = &["key", "id", "name", "arcstate", "state", "phase", "origin", "batch", "waiting", "results"];
 
@@ -28,13 +34,45 @@ pub async fn run(ctx: &Ctx, args: &Stat) -> Outcome {
     if args.get_cols {
         return columns(ctx, &mut session).await;
     }
+    if args.watch {
+        return watch(ctx, &mut session, args, &pick).await;
+    }
+    print(ctx, &mut session, args, &pick).await
+}
+
+/// Prints again whenever a job changes, until Ctrl-C.
+async fn watch(ctx: &Ctx, session: &mut Session<'_>, args: &Stat, pick: &Pick) -> Outcome {
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
+    let mut since_rev = 0;
+    let mut shown = false;
+    loop {
+        let next = async {
+            if shown {
+                let news = ChangesParams { since_rev, timeout_ms: WATCH_MS, ..ChangesParams::default() };
+                since_rev = session.call::<JobsChanges>(&news).await?.rev;
+                // What changes together is shown together.
+                tokio::time::sleep(TOGETHER).await;
+            }
+            shown = true;
+            ctx.out.clear_screen()?;
+            print(ctx, session, args, pick).await
+        };
+        tokio::select! {
+            printed = next => { printed?; }
+            _ = &mut interrupt => return Ok(INTERRUPTED),
+        }
+    }
+}
+
+async fn print(ctx: &Ctx, session: &mut Session<'_>, args: &Stat, pick: &Pick) -> Outcome {
     let output = if ctx.out.json { Output::Json } else { args.output };
     let own = args.columns.is_some() || args.format.is_some() || matches!(output, Output::Wide | Output::Ids);
     let server = args.arc.is_some() || args.client.is_some();
     let found = if own || (output == Output::Json && !server) {
-        own_list(ctx, &mut session, args, &pick, output).await?
+        own_list(ctx, session, args, pick, output).await?
     } else {
-        server_table(ctx, &mut session, args, &pick, output).await?
+        server_table(ctx, session, args, pick, output).await?
     };
     Ok(if found == 0 && args.jobs.fail_empty { SOME_FAILED } else { OK })
 }
