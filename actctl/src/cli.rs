@@ -212,6 +212,10 @@ pub struct DirOne {
 /// `daemon ...`.
 #[derive(Debug, Subcommand)]
 pub enum Daemon {
+    /// Make it a service of yours, which starts when you log in and, with lingering, runs on after you log out
+    Install,
+    /// End the service and remove what `install` made; jobs, results and state stay
+    Uninstall,
     /// Start it, if it does not run
     Start,
     /// Stop it; work goes on at its next start

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use act_proto::instance::check_runtime_dir;
-use act_proto::start::{StartReport, log_path, read_lock};
+use act_proto::start::{StartError, StartReport, log_path, read_lock};
 use act_proto::{ApiError, Client, ConnectError, Instance};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -25,6 +25,8 @@ use crate::failure::Failure;
 const HELLO: Duration = Duration::from_secs(10);
 /// How long a daemon that ends may still hold its socket.
 const ENDING: Duration = Duration::from_secs(2);
+/// How long a daemon may take to notice that its socket's path has vanished, with some room.
+const REBIND: Duration = Duration::from_secs(8);
 /// How long a daemon may take to start: it may have to read 100,000 jobs.
 const START: Duration = Duration::from_secs(120);
 /// The log of a self-started daemon is put aside when it has grown to so many bytes.
@@ -80,9 +82,12 @@ pub async fn existing(ctx: &Ctx, instance: &Instance) -> Result<Option<Client>, 
     }
     // The socket's path may have vanished, as at logout, or the environment be another: the lock file tells.
     match read_lock(&paths.state) {
-        Ok(Some(lock)) if lock.socket != paths.socket && is_alive(lock.pid) => {
+        Ok(Some(lock)) if is_alive(lock.pid) => {
             ctx.out.debug(&format!("daemon of pid {} listens at {}", lock.pid, lock.socket.display()));
-            at(ctx, &lock.socket).await
+            if lock.socket != paths.socket {
+                return at(ctx, &lock.socket).await;
+            }
+            returning(ctx, &paths.state, &lock.socket).await
         }
         Ok(_) => Ok(None),
         Err(e) => {
@@ -90,6 +95,25 @@ pub async fn existing(ctx: &Ctx, instance: &Instance) -> Result<Option<Client>, 
             Ok(None)
         }
     }
+}
+
+/// Waits for the socket of a daemon that holds its lock: it makes it anew when it notices that the path is gone.
+async fn returning(ctx: &Ctx, state: &Path, socket: &Path) -> Result<Option<Client>, Failure> {
+    let since = Instant::now();
+    while since.elapsed() < REBIND && is_held(state) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Some(client) = at(ctx, socket).await? {
+            return Ok(Some(client));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a daemon holds the lock of a state directory.
+fn is_held(state: &Path) -> bool {
+    // Only asked for: the descriptor's end gives a lock back at once.
+    File::open(act_proto::start::lock_path(state))
+        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
 }
 
 /// Connects to a socket; `None`: nobody listens there.
@@ -122,9 +146,12 @@ pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
             _ => Err(Failure::local(format!("cannot connect to {}: {source}", socket.display()))),
         },
-        Err(e @ ConnectError::Broken { .. }) => {
-            Err(Failure::daemon(e.to_string()).hint("restart it: `actctl daemon restart`"))
-        }
+        Err(e @ ConnectError::Broken { .. }) => match refusal(ctx).await {
+            // A service manager holds the socket, and what it started has ended at once.
+            Some(report) => Err(ApiError { message: report.message, data: report.data }.into()),
+            None => Err(Failure::daemon(e.to_string())
+                .hint("restart it: `actctl daemon restart`; `actctl daemon logs` may tell more")),
+        },
         Err(ConnectError::Protocol(e)) => Err(e.into()),
     }
 }
@@ -210,6 +237,17 @@ async fn spawn(ctx: &Ctx, instance: &Instance, start: Start) -> Result<(), Failu
     }
 }
 
+/// Why a daemon with these flags would not even start.
+async fn refusal(ctx: &Ctx) -> Option<StartError> {
+    let program = find_actd().ok()?;
+    let instance = ctx.instance().ok()?;
+    let mut command = tokio::process::Command::new(program);
+    select(command.as_std_mut(), &instance);
+    command.arg("--check").stdin(Stdio::null()).kill_on_drop(true);
+    let ran = tokio::time::timeout(HELLO, command.output()).await.ok()?.ok()?;
+    serde_json::from_slice::<StartReport>(&ran.stdout).ok()?.error
+}
+
 fn judge(line: &str, child: &mut Child, log_file: &Path) -> Result<(), Failure> {
     match serde_json::from_str::<StartReport>(line) {
         Ok(StartReport { ready: true, .. }) => Ok(()),
@@ -225,6 +263,15 @@ fn judge(line: &str, child: &mut Child, log_file: &Path) -> Result<(), Failure> 
 }
 
 fn arguments(command: &mut Command, instance: &Instance, start: Start, ready_fd: i32) {
+    select(command, instance);
+    if start == Start::Transient {
+        command.args(["--idle-exit", "30m"]);
+    }
+    command.arg("--ready-fd").arg(ready_fd.to_string());
+}
+
+/// The flags that choose the instance.
+fn select(command: &mut Command, instance: &Instance) {
     let selection = &instance.selection;
     if selection.conf.is_some() {
         command.arg("--conf").arg(&instance.config);
@@ -235,14 +282,13 @@ fn arguments(command: &mut Command, instance: &Instance, start: Start, ready_fd:
     if let Some(port) = selection.port {
         command.arg("--port").arg(port.to_string());
     }
-    if start == Start::Transient {
-        command.args(["--idle-exit", "30m"]);
-    }
-    command.arg("--ready-fd").arg(ready_fd.to_string());
 }
 
 /// The daemon's program: `ACTD_BIN`, else beside this one, else on the PATH.
-fn find_actd() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// There is none.
+pub fn find_actd() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os("ACTD_BIN").filter(|p| !p.is_empty()) {
         return std::path::absolute(&path).map_err(|e| Failure::daemon(format!("ACTD_BIN: {e}")));
     }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod out;
 pub mod pick;
 pub mod progress;
+pub mod service;
 pub mod submit;
 pub mod sweep;
 pub mod table;

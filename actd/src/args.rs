@@ -24,6 +24,9 @@ pub struct Args {
     /// State directory
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Read the configuration, print as one line of JSON whether it can be used, and end
+    #[arg(long)]
+    pub check: bool,
     /// Log to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,

@@ -50,7 +50,9 @@ pub fn run(args: Args) -> ExitCode {
     let selection = Selection { conf: args.conf, server: args.server, port: args.port };
     let flags = Flags { selection, state: args.state };
     let config = match Config::load(&flags) {
+        Ok(_) if args.check => return say(&StartReport::ready(), ExitCode::SUCCESS),
         Ok(config) => config,
+        Err(e) if args.check => return say(&StartReport::failed(&e), ExitCode::from(e.data.kind.exit())),
         Err(e) => return fail(&e, ready),
     };
     if let Err(e) = log::start(args.log_file.as_deref(), config.log.as_deref()) {
@@ -80,6 +82,15 @@ fn ready(fd: RawFd) -> io::Result<Ready> {
     rustix::io::fcntl_setfd(borrowed, rustix::io::fcntl_getfd(borrowed)? | rustix::io::FdFlags::CLOEXEC)?;
     // SAFETY: the starter opened it for us, as the command line says, and it is open; nothing else here knows of it.
     Ok(Ready(unsafe { File::from_raw_fd(fd) }))
+}
+
+/// Prints a report for the program that asked.
+fn say(report: &StartReport, code: ExitCode) -> ExitCode {
+    let line = serde_json::to_string(report).unwrap_or_default() + "\n";
+    match io::Write::write_all(&mut io::stdout(), line.as_bytes()) {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn fail(e: &ApiError, ready: Option<Ready>) -> ExitCode {

@@ -8,11 +8,11 @@ use act_proto::start::read_lock;
 use serde_json::json;
 
 use crate::cli::Daemon;
-use crate::cmd::daemon_logs;
+use crate::cmd::{daemon_logs, daemon_service};
 use crate::connect::{self, Start, is_alive};
 use crate::ctx::{Ctx, Session};
 use crate::failure::{DAEMON, Failure, OK, Outcome};
-use crate::table;
+use crate::{service, table};
 
 /// How long a daemon may take to stop.
 const STOP: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ const STOP: Duration = Duration::from_secs(60);
 /// The daemon's.
 pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
     match args {
+        Daemon::Install => daemon_service::install(ctx).await,
+        Daemon::Uninstall => daemon_service::uninstall(ctx).await,
         Daemon::Start => start(ctx).await,
         Daemon::Stop => {
             if !stop(ctx).await? {
@@ -41,6 +43,11 @@ pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
     }
 }
 
+/// A session with a daemon that runs. Connecting to a socket of the service manager's would start one.
+async fn running(ctx: &Ctx) -> Result<Option<Session<'_>>, Failure> {
+    if service::is_idle(&ctx.instance()?).await { Ok(None) } else { ctx.running().await }
+}
+
 async fn start(ctx: &Ctx) -> Outcome {
     let instance = ctx.instance()?;
     let client = connect::connect(ctx, &instance, Start::Lasting).await?;
@@ -56,8 +63,8 @@ async fn start(ctx: &Ctx) -> Outcome {
 }
 
 /// Stops it and waits until it has ended; `false`: none ran.
-async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
-    let Some(mut session) = ctx.running().await? else { return Ok(false) };
+pub(super) async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
+    let Some(mut session) = running(ctx).await? else { return Ok(false) };
     let running = session.pid();
     let pid = match session.call::<DaemonStop>(&Default::default()).await {
         Ok(reply) => reply.pid,
@@ -78,7 +85,7 @@ async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
 }
 
 async fn reload(ctx: &Ctx) -> Outcome {
-    let Some(mut session) = ctx.running().await? else { return absent(ctx) };
+    let Some(mut session) = running(ctx).await? else { return absent(ctx) };
     let config = session.call::<DaemonReload>(&Default::default()).await?;
     for warning in &config.warnings {
         ctx.out.warn(warning);
@@ -101,7 +108,7 @@ fn absent(ctx: &Ctx) -> Outcome {
 }
 
 async fn status(ctx: &Ctx) -> Outcome {
-    let Some(mut session) = ctx.running().await? else { return absent(ctx) };
+    let Some(mut session) = running(ctx).await? else { return absent(ctx) };
     let status = get_status(&mut session).await?;
     if ctx.out.json {
         ctx.out.value(&json!({ "schema": "act.daemon/1", "running": true, "status": status }))?;
@@ -133,7 +140,7 @@ fn describe(s: &Status) -> String {
         let jobs = if group.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", group.jobs) };
         line("waiting", &format!("{jobs}: {}", group.message));
         if let Some(hint) = &group.hint {
-            line("hint", hint);
+            line("  hint", hint);
         }
     }
     if s.orphans > 0 {

@@ -1,7 +1,8 @@
-//! `daemon logs`: the log file of a self-started daemon. (A service logs to the journal.)
+//! `daemon logs`: the journal of the service, or the log file of a daemon that actctl has started.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use act_proto::start::log_path;
 
 use crate::ctx::Ctx;
 use crate::failure::{Failure, OK, Outcome};
+use crate::service::{self, SERVICE, SOCKET};
 
 /// The most bytes of the last lines.
 const MAX: u64 = 4 << 20;
@@ -20,10 +22,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// There is no log.
 pub async fn run(ctx: &Ctx, follow: bool, lines: usize) -> Outcome {
-    let path = log_path(&ctx.instance()?.paths().state);
+    let instance = ctx.instance()?;
+    if instance.name == "default" && (service::is_active(SERVICE).await || service::is_enabled(SOCKET).await) {
+        return Err(journal(follow, lines));
+    }
+    let path = log_path(&instance.paths().state);
     let bad = |e: io::Error| {
-        Failure::local(format!("no log: {}: {e}", path.display()))
-            .hint("a daemon that runs as a service logs to the journal: `journalctl --user -u actd`")
+        Failure::local(format!("no log: {}: {e}", path.display())).hint("no daemon of yours has run here yet")
     };
     ctx.out.text(&tail(&path, lines).map_err(bad)?)?;
     if !follow {
@@ -45,6 +50,12 @@ pub async fn run(ctx: &Ctx, follow: bool, lines: usize) -> Outcome {
             }
         }
     }
+}
+
+/// Becomes `journalctl`, which knows its terminal, its pager and Ctrl-C; returns only if that cannot be.
+fn journal(follow: bool, lines: usize) -> Failure {
+    let e = std::process::Command::new("journalctl").args(service::journal_args(follow, lines)).exec();
+    Failure::local(format!("the service's log is in the journal, and journalctl cannot be run: {e}"))
 }
 
 /// The last lines of a file.

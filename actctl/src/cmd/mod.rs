@@ -9,6 +9,7 @@ pub mod completions;
 pub mod config;
 pub mod daemon;
 pub mod daemon_logs;
+pub mod daemon_service;
 pub mod dir;
 pub mod events;
 pub mod fetch;
