@@ -131,6 +131,10 @@ pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
         // A daemon that is just ending takes connections that it will never answer: soon nobody listens there.
         match result {
             Err(ConnectError::Broken { .. }) if began.elapsed() < ENDING => {
+                // Or a service manager holds the socket, and what it has started has ended at once.
+                if let Some(report) = refusal(ctx).await {
+                    return Err(ApiError { message: report.message, data: report.data }.into());
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             result => break result,
@@ -146,12 +150,8 @@ pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
             _ => Err(Failure::local(format!("cannot connect to {}: {source}", socket.display()))),
         },
-        Err(e @ ConnectError::Broken { .. }) => match refusal(ctx).await {
-            // A service manager holds the socket, and what it started has ended at once.
-            Some(report) => Err(ApiError { message: report.message, data: report.data }.into()),
-            None => Err(Failure::daemon(e.to_string())
-                .hint("restart it: `actctl daemon restart`; `actctl daemon logs` may tell more")),
-        },
+        Err(e @ ConnectError::Broken { .. }) => Err(Failure::daemon(e.to_string())
+            .hint("restart it: `actctl daemon restart`; `actctl daemon logs` may tell more")),
         Err(ConnectError::Protocol(e)) => Err(e.into()),
     }
 }

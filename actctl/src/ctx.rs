@@ -33,12 +33,21 @@ impl Ctx {
         }
     }
 
-    /// The instance that the flags mean.
+    /// The instance that the flags mean. A usual config file with a mistake in it still means the usual instance: its
+    /// daemon may run with what it has read before, and one that is started says best what is wrong.
     ///
     /// # Errors
     /// A config file that cannot be read.
     pub fn instance(&self) -> Result<Instance, Failure> {
-        Ok(Instance::resolve(&self.selection)?)
+        let resolved = Instance::resolve(&self.selection);
+        resolved.or_else(|e| Instance::usual(&self.selection).ok_or(e)).map_err(Failure::from)
+    }
+
+    /// Says that the daemon goes by an older configuration, if the file of now cannot be used.
+    fn check_config(&self) {
+        if let Err(e) = Instance::resolve(&self.selection) {
+            self.out.warn(&format!("{e}; the daemon goes by what it has read before"));
+        }
     }
 
     /// A session with the instance's daemon, which is started if it does not run.
@@ -48,6 +57,7 @@ impl Ctx {
     pub async fn session(&self) -> Result<Session<'_>, Failure> {
         let instance = self.instance()?;
         let client = connect::connect(self, &instance, Start::Transient).await?;
+        self.check_config();
         Ok(Session { ctx: self, instance, client })
     }
 

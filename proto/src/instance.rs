@@ -87,6 +87,20 @@ impl Instance {
         Ok(Self { name, config, server, url, is_config_server, selection: selection.clone() })
     }
 
+    /// The instance of the usual config file, whatever is wrong with that file; `None`: flags choose another one.
+    #[must_use]
+    pub fn usual(selection: &Selection) -> Option<Self> {
+        let Selection { conf: None, server: None, port: None } = selection else { return None };
+        Some(Self {
+            name: "default".to_owned(),
+            config: config_home().join("act-client/config.yaml"),
+            server: None,
+            url: None,
+            is_config_server: true,
+            selection: selection.clone(),
+        })
+    }
+
     /// Where its files are. Makes no directory.
     #[must_use]
     pub fn paths(&self) -> Paths {
