@@ -39,8 +39,11 @@ fn build() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // `--workspace` selects the features of dependencies that `cargo test --workspace` has just used: nothing is compiled
     // twice. Cargo's own lock keeps test programs that start at the same time apart.
+    let features: &[&str] = if cfg!(feature = "failpoints") { &["--features", "actd/failpoints"] } else { &[] };
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bins"])
+        .args(features)
+        .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root)
         .status()

@@ -210,12 +210,22 @@ impl User {
     /// No daemon runs.
     #[track_caller]
     pub fn call<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ApiError> {
+        self.try_call::<M>(params).unwrap_or_else(|e| panic!("no daemon to call {}: {e}", M::NAME))
+    }
+
+    /// The same where a daemon may be missing, or die meanwhile.
+    ///
+    /// # Errors
+    /// Why there is no daemon to call.
+    ///
+    /// # Panics
+    /// No runtime can be made.
+    pub fn try_call<M: Method>(&self, params: &M::Params) -> Result<Result<M::Reply, ApiError>, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let result = runtime.block_on(async {
+        runtime.block_on(async {
             let client = Client::connect(&self.socket(), "act-tests").await.map_err(|e| e.to_string())?;
-            Ok::<_, String>(client.call::<M>(params).await)
-        });
-        result.unwrap_or_else(|e| panic!("no daemon to call {}: {e}", M::NAME))
+            Ok(client.call::<M>(params).await)
+        })
     }
 
     /// All jobs that are not closed.

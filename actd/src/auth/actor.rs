@@ -441,7 +441,9 @@ impl Actor {
         let path = self.config.token.clone();
         tokio::task::block_in_place(|| token.write(&path))
             .map_err(|e| ApiError::new(Kind::LocalFile, e.to_string()).hint("check `token:` in the config file"))?;
+        crate::failpoint!("proxy.token.written");
         self.write_journal()?;
+        crate::failpoint!("proxy.recorded");
         if switch {
             // From here on the board's identity is this one; until the engine has taken it, nobody else's jobs count.
             self.owner = None;

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Proxy, ProxyError, Token, TokenError};
+use crate::failpoint;
 use crate::remote::RemoteError;
 use crate::remote::act::ActClient;
 
@@ -60,11 +61,14 @@ pub async fn delegate(client: &ActClient, proxy: &Proxy) -> Result<Token, Delega
         }
         .into());
     }
+    failpoint!("proxy.offer.before");
     let offer = client.offer_proxy(&cert, &chain).await.map_err(DelegateError::Offer)?;
+    failpoint!("proxy.offer.after");
     let signed =
         proxy.sign(&offer.csr, SystemTime::now()).map_err(|error| DelegateError::Unfinished(error.to_string()))?;
     let token =
         client.complete_proxy(&offer.token, &signed.cert, &signed.chain).await.map_err(DelegateError::Complete)?;
+    failpoint!("proxy.complete.after");
     let text = token.expose().ok_or(TokenError::Damaged("it is not text"))?;
     Ok(Token::parse(text)?)
 }

@@ -63,6 +63,8 @@ pub struct Config {
     pub keep: Duration,
     /// How long failed jobs are kept on the server.
     pub keep_failed: Duration,
+    /// How long unused rows of lost requests are left alone on the server.
+    pub orphans: Duration,
     /// How long finished jobs stay in the history.
     pub history: Duration,
     /// Bring the logs of failed jobs.
@@ -262,6 +264,7 @@ impl Config {
             use_jobname: set.pick("actd.use_jobname", actd.use_jobname, false, yes_no),
             keep: set.duration("actd.keep", actd.keep, Duration::from_secs(14 * DAY)),
             keep_failed: set.duration("actd.keep_failed", actd.keep_failed, Duration::from_secs(14 * DAY)),
+            orphans: set.duration("actd.orphans", actd.orphans, Duration::from_secs(DAY)),
             history: set.duration("actd.history", actd.history, Duration::from_secs(90 * DAY)),
             fetch_failed: set.pick("actd.fetch_failed", actd.fetch_failed, false, yes_no),
             poll_min: set.duration("actd.poll_min", actd.poll_min, Duration::from_secs(5)),
@@ -350,6 +353,7 @@ impl Config {
             ("actd.fetch_failed", self.fetch_failed == new.fetch_failed),
             ("actd.keep", self.keep == new.keep),
             ("actd.keep_failed", self.keep_failed == new.keep_failed),
+            ("actd.orphans", self.orphans == new.orphans),
             ("actd.history", self.history == new.history),
             ("actd.poll_min", self.poll_min == new.poll_min),
             ("actd.poll_max", self.poll_max == new.poll_max),

@@ -416,5 +416,6 @@ fn engine_config(config: &Config) -> EngineConfig {
         uploads: config.transfers,
         downloads: config.transfers,
         history_ms: i64::try_from(config.history.as_millis()).unwrap_or(i64::MAX),
+        orphans_ms: i64::try_from(config.orphans.as_millis()).unwrap_or(i64::MAX),
     }
 }

@@ -44,6 +44,7 @@ impl Life {
             uploads: 1,
             downloads: 1,
             history_ms: i64::MAX / 4,
+            orphans_ms: i64::MAX / 4,
         };
         let run: engine::Run = Arc::new(|_, _, _| Box::pin(std::future::pending()));
         let engine = engine::start(config, store, loaded, run, current, rejected).expect("engine");

@@ -6,7 +6,7 @@ use crate::job::apply::{Input, apply, sweep_later};
 use crate::job::next::{Next, next};
 use crate::job::{Job, Key, Phase, Time};
 use crate::store::StoreError;
-use crate::store::record::{EventRecord, LostPost};
+use crate::store::record::EventRecord;
 
 use super::events::brief;
 use super::shared::is_over;
@@ -132,16 +132,6 @@ impl Engine {
         let record = EventRecord { at: Time::now(), kind: kind.into(), key, before: None, after: None, text };
         self.told.push((self.next_event, record));
         self.next_event += 1;
-    }
-
-    /// Notes that rows of ours may be on the server that nobody knows the ids of.
-    pub(super) fn lost_post(&mut self, at: Time, rows: u32) -> Result<(), StoreError> {
-        let floor = self.board.read().by_id.last_key_value().map_or(0, |(id, _)| *id);
-        let lost = LostPost { floor, at, rows };
-        self.batch.lost_post(self.next_lost, &lost)?;
-        self.lost.push(lost);
-        self.next_lost += 1;
-        Ok(())
     }
 
     /// Makes the changes of this turn durable, then shows and tells them.

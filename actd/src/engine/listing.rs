@@ -29,10 +29,18 @@ impl Engine {
         }
         match finished.done {
             Done::Listed(result) => self.listed(result, finished.generation, now),
+            Done::Orphans { gone, left, fault } => {
+                self.exchange(None, fault.as_ref(), finished.generation, now);
+                self.hunted(&gone, left);
+            }
             Done::Jobs { inputs, fault } => {
                 let action = finished.actions.first().map(|(_, a)| *a);
                 self.exchange(action, fault.as_ref(), finished.generation, now);
-                self.note_lost_post(&inputs, now);
+                let unanswered = |i: &Input| matches!(i, Input::Created(Err(f)) if f.class == Class::Ambiguous);
+                let lost = inputs.iter().filter(|(_, i)| unanswered(i)).map(|(key, _)| *key);
+                let lost = self.creating(lost);
+                // The commit of this turn reports a store that cannot be written.
+                let _ = self.note_lost_posts(&lost, now);
                 for (key, input) in inputs {
                     self.drop_shadow(&input, key);
                     if let Input::Columns(columns) = input {
@@ -72,15 +80,6 @@ impl Engine {
             if shadow != key && self.job(shadow).is_some_and(|j| j.origin == Origin::Foreign) {
                 self.forget(shadow);
             }
-        }
-    }
-
-    fn note_lost_post(&mut self, inputs: &[(Key, Input)], now: Time) {
-        let lost =
-            inputs.iter().filter(|(_, i)| matches!(i, Input::Created(Err(f)) if f.class == Class::Ambiguous)).count();
-        if lost > 0 {
-            // The commit of this turn reports a store that cannot be written.
-            let _ = self.lost_post(now, u32::try_from(lost).unwrap_or(u32::MAX));
         }
     }
 
@@ -214,29 +213,9 @@ impl Engine {
                 self.stranger(row, proxyid, now);
             }
         }
-        let orphans = self.orphans(listing);
-        let mut jobs = self.board.write();
-        jobs.as_of = Some(listing.sent);
-        jobs.orphans = orphans;
+        self.suspect(listing, &ours, now);
+        self.board.write().as_of = Some(listing.sent);
         changed
-    }
-
-    /// Rows without a description that may be of lost requests of ours: above the highest id before the first of those,
-    /// not known as anybody's. A submission of act that is still uploading looks just the same, so they are only shown.
-    fn orphans(&self, listing: &Listing) -> Vec<ServerId> {
-        let Some(floor) = self.lost.iter().map(|lost| lost.floor).min() else { return Vec::new() };
-        let is_ours = |id: &ServerId| {
-            let jobs = self.board.read();
-            jobs.by_id.get(id).and_then(|key| jobs.by_key.get(key)).is_some_and(|job| job.is_ours())
-        };
-        let mut orphans: Vec<ServerId> = listing
-            .rows
-            .values()
-            .filter(|row| row.id > floor && row.name.is_none() && row.arcstate == Arcstate::None && !is_ours(&row.id))
-            .map(|row| row.id)
-            .collect();
-        orphans.sort_unstable();
-        orphans
     }
 
     fn stranger(&mut self, row: Row, proxyid: i64, now: Time) {

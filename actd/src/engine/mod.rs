@@ -13,6 +13,7 @@ pub mod operations;
 mod answer;
 mod change;
 mod listing;
+mod orphans;
 mod plan;
 mod poll;
 mod shared;
@@ -30,11 +31,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::failpoint;
 use crate::job::next::{Action, Policy};
+use crate::job::orphan::LostPost;
 use crate::job::recover::recover;
-use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
+use crate::job::{Job, Key, ProxyId, ServerId, Time};
 use crate::store::prune::Retention;
-use crate::store::record::LostPost;
 use crate::store::{Batch, Loaded, Reader, Store, StoreError};
 use crate::work::{Done, ProgressSink, Work};
 
@@ -87,6 +89,8 @@ pub struct EngineConfig {
     pub downloads: usize,
     /// How long closed jobs are remembered, milliseconds.
     pub history_ms: i64,
+    /// How long rows of lost requests are left alone, milliseconds.
+    pub orphans_ms: i64,
 }
 
 /// A piece of work that is under way for a job.
@@ -124,8 +128,9 @@ struct Engine {
     next_event: u64,
     next_lost: u64,
     shared: Shared,
-    /// POSTs whose answers were lost.
-    lost: Vec<LostPost>,
+    /// POSTs whose answers were lost, and what is done about their rows.
+    lost: BTreeMap<u64, LostPost>,
+    hunt: orphans::Hunting,
     /// Changed in this turn, not durable yet: the job before and after.
     changed: BTreeMap<Key, (Option<Arc<Job>>, Job)>,
     forgotten: Vec<Key>,
@@ -191,7 +196,8 @@ pub fn start(
         next_key: loaded.next_key,
         next_event: loaded.last_event + 1,
         shared: Shared::default(),
-        lost: loaded.lost_posts.iter().map(|(_, lost)| lost.clone()).collect(),
+        lost: loaded.lost_posts.iter().cloned().collect(),
+        hunt: orphans::Hunting::default(),
         next_lost: loaded.lost_posts.iter().map(|(n, _)| n + 1).max().unwrap_or(1),
         changed: BTreeMap::new(),
         forgotten: Vec::new(),
@@ -239,14 +245,12 @@ impl Engine {
                 None => tracing::warn!(%key, ?files, "a job that is not known any more has files on WebDAV"),
             }
         }
-        let mut creating = 0;
+        let lost: Vec<Key> = self.creating(keys.iter().copied());
+        self.note_lost_posts(&lost, now)?;
         for key in &keys {
             let Some(job) = self.job(*key) else { continue };
             if let Some(delivery) = &job.delivery {
                 self.operations.resume(delivery.operation, *key);
-            }
-            if matches!(job.phase, Phase::Creating { .. }) {
-                creating += 1;
             }
             let mut settled = Job::clone(&job);
             recover(&mut settled, now);
@@ -254,9 +258,6 @@ impl Engine {
             if settled != *job {
                 self.replace(settled);
             }
-        }
-        if creating > 0 {
-            self.lost_post(now, creating)?;
         }
         self.commit()?;
         self.index();
@@ -333,6 +334,7 @@ impl Engine {
         for reply in self.replies.drain(..) {
             reply();
         }
+        failpoint!("turn.answered");
         for work in works {
             self.begin(work);
         }

@@ -84,6 +84,9 @@ impl Engine {
             self.poll.begun(now);
             planned.push(Planned { actions: Vec::new(), work: Work::List, cancel: CancellationToken::new() });
         }
+        if credential && server {
+            planned.extend(self.plan_hunt(now));
+        }
         for action in ORDER {
             if (action.needs_credential() && !credential) || (action.needs_server() && !server) {
                 continue;
@@ -221,7 +224,10 @@ impl Engine {
             Action::Look => Work::Look(ids()),
             Action::Kill => Work::Kill(ids()),
             Action::Fetch => Work::Fetch(ids()),
-            Action::Resubmit => Work::Resubmit(ids()),
+            Action::Resubmit => {
+                let run = |j: &Job| j.seen.as_ref().map(|s| s.run.clone()).unwrap_or_default();
+                Work::Resubmit(jobs.iter().filter_map(|j| Some((j.key, j.id()?, run(j)))).collect())
+            }
             Action::Clean => Work::Clean(
                 jobs.iter()
                     .filter_map(|j| match &j.phase {

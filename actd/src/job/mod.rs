@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod fault;
 pub mod next;
+pub mod orphan;
 pub mod recover;
 pub mod select;
 pub mod spec;

@@ -34,8 +34,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::failpoint;
+use crate::job::orphan::LostPost;
 use crate::job::{Job, Key, Spec};
-use record::{EventRecord, LostPost, decode, encode};
+use record::{EventRecord, decode, encode};
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -235,9 +237,12 @@ impl Store {
         if batch.changes == 0 {
             return Ok(());
         }
+        failpoint!("commit.before");
         self.tree.apply_batch(batch.batch).map_err(|e| self.sled_error(&e))?;
+        failpoint!("commit.applied");
         self.db.flush().map_err(|e| self.sled_error(&e))?;
         self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })?;
+        failpoint!("commit.after");
         if !batch.closed.is_empty() || !batch.forgotten.is_empty() {
             let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
             closed.extend(batch.closed);
@@ -365,6 +370,11 @@ impl Batch {
     /// It cannot be encoded.
     pub fn lost_post(&mut self, number: u64, lost: &LostPost) -> Result<(), StoreError> {
         self.put(&key1(b'o', number), lost)
+    }
+
+    /// Forgets a lost POST: nothing of it is left on the server.
+    pub fn settled_post(&mut self, number: u64) {
+        self.remove(&key1(b'o', number));
     }
 }
 

@@ -58,17 +58,6 @@ pub struct Brief {
     pub batch: Option<String>,
 }
 
-/// A lost POST: empty rows of ours may be on the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LostPost {
-    /// Highest id listed before it.
-    pub floor: u64,
-    /// When it was sent, by our clock.
-    pub at: Time,
-    /// How many rows it asked for.
-    pub rows: u32,
-}
-
 /// Version byte and postcard.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
     postcard::to_extend(value, vec![VERSION]).map_err(|e| RecordError::Damaged(e.to_string()))

@@ -12,7 +12,8 @@ use url::Url;
 use super::pace::Pace;
 use super::rows::RowReader;
 use super::{
-    Done, ProgressSink, Work, clean, confirm, create, deliver, discard, list, look, manage, retrieve, sweep, upload,
+    Done, ProgressSink, Work, clean, confirm, create, deliver, discard, list, look, manage, orphans, retrieve, sweep,
+    upload,
 };
 use crate::auth::{Proxy, Trust};
 use crate::job::fault::{Class, Fault};
@@ -161,6 +162,7 @@ impl Hands {
                 Work::Fetch(jobs) => manage::fetch(act, jobs).await,
                 Work::Resubmit(jobs) => manage::resubmit(act, jobs).await,
                 Work::CancelRows(jobs) => manage::cancel_rows(act, jobs).await,
+                Work::CancelOrphans(hunt) => orphans::cancel(act, hunt).await,
                 Work::Sweep { key, id, base, files } => {
                     sweep::sweep(&inner, &tools, key, id, &base, files.as_deref()).await
                 }

@@ -40,7 +40,31 @@ pub(super) async fn fetch(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
     }
 }
 
-pub(super) async fn resubmit(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
+/// Runs jobs again, each of which must still be of the run that the wish was about: an earlier request without an answer
+/// may have been executed, and its run may have failed, too.
+pub(super) async fn resubmit(act: &ActClient, jobs: Vec<(Key, ServerId, Box<str>)>) -> Done {
+    let Some(ids) = ids_of(jobs.iter().map(|(_, id, _)| *id)) else { return Done::nothing() };
+    let now = match rows::read(act, &ids).await {
+        Ok(now) => now,
+        Err(error) => {
+            let fault = trouble::remote(&error, Repeat::Harmless);
+            return whole(jobs.iter().map(|(key, ..)| *key), fault, |fault| Input::Resubmitted(Err(fault)));
+        }
+    };
+    let is_due = |(_, id, run): &(Key, ServerId, Box<str>)| now.get(id).is_some_and(|row| rows::is_run(row, run));
+    let (due, settled): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_due);
+    let settled = settled.into_iter().map(|(key, ..)| (key, Input::Resubmitted(Ok(false))));
+    let due: Vec<(Key, ServerId)> = due.into_iter().map(|(key, id, _)| (key, id)).collect();
+    match resubmit_these(act, due).await {
+        Done::Jobs { mut inputs, fault } => {
+            inputs.extend(settled);
+            Done::Jobs { inputs, fault }
+        }
+        other => other,
+    }
+}
+
+async fn resubmit_these(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
     let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
     failpoint!("resubmit.before");
     let answer = act.resubmit(&ids).await;
@@ -90,12 +114,7 @@ pub(super) async fn cancel_rows(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> 
 /// Those of the rows that exist and have neither description nor name nor state.
 async fn empty_rows(act: &ActClient, ids: &crate::remote::Ids) -> Result<Vec<ServerId>, RemoteError> {
     let details = act.details(ids, &["jobname", "jobdesc"], &["arcstate"]).await?;
-    let is_null =
-        |row: &crate::remote::act::Details, name| row.columns.get(name).is_none_or(serde_json::Value::is_null);
-    let empty = |row: &crate::remote::act::Details| {
-        is_null(row, "c_jobname") && is_null(row, "c_jobdesc") && rows::text(&row.columns, "a_arcstate").is_none()
-    };
-    Ok(details.into_iter().filter(empty).map(|row| row.id).collect())
+    Ok(details.into_iter().filter(rows::is_empty).map(|row| row.id).collect())
 }
 
 fn rows_failed(jobs: &[(Key, ServerId)], error: &RemoteError) -> Done {

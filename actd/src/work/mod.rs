@@ -13,6 +13,7 @@ mod list;
 mod look;
 mod manage;
 mod manifest;
+mod orphans;
 mod pace;
 mod progress;
 mod publish;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 use crate::job::apply::{Input, Row};
 use crate::job::fault::Fault;
+use crate::job::orphan::LostPost;
 use crate::job::{Key, ServerId, Spec, Time};
 use crate::remote::Ids;
 
@@ -73,10 +75,12 @@ pub enum Work {
     Kill(Vec<(Key, ServerId)>),
     /// PATCH action=fetch.
     Fetch(Vec<(Key, ServerId)>),
-    /// PATCH action=resubmit.
-    Resubmit(Vec<(Key, ServerId)>),
+    /// PATCH action=resubmit, for rows that still are of the given run; an empty run means "whatever run".
+    Resubmit(Vec<(Key, ServerId, Box<str>)>),
     /// Cancel rows that we made and never confirmed. Rows that meanwhile have a description are left alone.
     CancelRows(Vec<(Key, ServerId)>),
+    /// Cancel rows that requests without an answer have left, if they are that.
+    CancelOrphans(Hunt),
     /// Delete a job's directory on WebDAV, or the files that it alone still shared; that there is nothing is success.
     Sweep {
         /// The job.
@@ -129,6 +133,19 @@ pub struct Retrieve {
     pub exclude: Vec<String>,
 }
 
+/// A search for rows of ours that nobody knows as theirs.
+#[derive(Debug, Clone)]
+pub struct Hunt {
+    /// The requests that may have made them.
+    pub posts: Vec<LostPost>,
+    /// Rows without a description that nobody claims; at most [`BATCH`].
+    pub ids: Vec<ServerId>,
+    /// How far the server's clock is ahead of ours, milliseconds.
+    pub skew_ms: i64,
+    /// Younger rows are left alone, milliseconds.
+    pub age_ms: i64,
+}
+
 /// The most jobs in one request: what act itself uses.
 pub const BATCH: usize = 100;
 
@@ -146,6 +163,15 @@ pub enum Done {
     },
     /// The server's list.
     Listed(Result<Listing, Fault>),
+    /// What came of a [`Hunt`].
+    Orphans {
+        /// Rows that were ours and are gone.
+        gone: Vec<ServerId>,
+        /// Rows that are not ours, or not certainly: they stay.
+        left: Vec<ServerId>,
+        /// The exchange failed.
+        fault: Option<Fault>,
+    },
 }
 
 /// A complete list of the server's jobs of the identity in force.

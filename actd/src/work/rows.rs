@@ -110,6 +110,12 @@ fn from_columns(id: ServerId, columns: &Map<String, Value>) -> Row {
     }
 }
 
+/// Whether the row has neither description nor name nor state. All of them must have been asked for.
+pub(super) fn is_empty(row: &Details) -> bool {
+    let is_null = |name| row.columns.get(name).is_none_or(Value::is_null);
+    is_null("c_jobname") && is_null("c_jobdesc") && text(&row.columns, "a_arcstate").is_none()
+}
+
 /// A column as text; null, missing and what is neither text nor number is nothing.
 pub(super) fn text(columns: &Map<String, Value>, name: &str) -> Option<String> {
     match columns.get(name)? {

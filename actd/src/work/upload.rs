@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -21,6 +22,9 @@ use crate::job::{InputFile, Key, ServerId, Spec};
 use crate::remote::act::ActClient;
 use crate::remote::webdav::{self, WebdavClient};
 use crate::remote::{self, RemoteError};
+
+/// A file that is being sent when the work is told to end has so long to arrive.
+const LAST_FILE: Duration = Duration::from_secs(5);
 
 /// Where the files go.
 enum Target<'a> {
@@ -149,10 +153,20 @@ impl Upload<'_> {
         let body = remote::InputFile::new(tokio::fs::File::from_std(handle), input.size);
         let meter = self.meter.clone();
         let progress: remote::Progress = Arc::new(move |sent| meter.update(|p| p.bytes = before + sent));
+        let send = std::pin::pin!(self.send(input, at, body, progress));
+        // A request that is given up may still be executed, and its row must be left alone for long. One that comes to its
+        // end soon leaves nothing behind.
+        let given_up = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(LAST_FILE).await;
+        };
         tokio::select! {
-            // A request that is given up here may still be executed: it is no opposite of what comes next to this row.
-            () = self.cancel.cancelled() => return Err(here(trouble::interrupted())),
-            result = self.send(input, at, body, progress) => result?,
+            biased;
+            result = send => result?,
+            () = given_up => return Err(here(trouble::interrupted())),
+        }
+        if self.cancel.is_cancelled() {
+            return Err(here(trouble::stopped()));
         }
         still_same(file, input).await.map_err(here)
     }

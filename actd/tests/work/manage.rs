@@ -100,9 +100,15 @@ async fn kill_fetch_and_resubmit_say_what_the_server_took() {
     let (inputs, _) = bed.jobs(Work::Fetch(vec![(Key(1), ids[0]), (Key(2), ids[1])])).await;
     assert_eq!((&inputs[&Key(1)], &inputs[&Key(2)]), (&Input::Fetched(Ok(false)), &Input::Fetched(Ok(true))));
     let before = bed.until(ids[1], "donefailed").await.run;
-    let (inputs, _) = bed.jobs(Work::Resubmit(vec![(Key(1), ids[0]), (Key(2), ids[1])])).await;
+    let of = before.clone().unwrap_or_default();
+    let resubmit = || Work::Resubmit(vec![(Key(1), ids[0], "".into()), (Key(2), ids[1], of.clone().into())]);
+    let (inputs, _) = bed.jobs(resubmit()).await;
     assert_eq!((&inputs[&Key(1)], &inputs[&Key(2)]), (&Input::Resubmitted(Ok(false)), &Input::Resubmitted(Ok(true))));
     let again = bed.until(ids[1], "failed").await.run;
     assert_ne!(before, again, "another run");
+    // The same wish again, as after an answer that was lost: that run is not the one any more.
+    let (inputs, _) = bed.jobs(resubmit()).await;
+    assert_eq!(inputs[&Key(2)], Input::Resubmitted(Ok(false)));
+    assert_eq!(bed.until(ids[1], "failed").await.run, again);
     assert!(bed.admin("GET", "/violations", &Value::Null).as_array().is_some_and(Vec::is_empty));
 }

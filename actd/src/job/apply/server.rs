@@ -57,6 +57,10 @@ pub(super) fn see(job: &mut Job, row: Row, now: Time) -> bool {
         if seen.run != run {
             job.error = None;
             job.exit_code = None;
+            if !seen.run.is_empty() && !run.is_empty() {
+                // It runs again already, by our request without an answer or by somebody else's.
+                job.wishes.resubmit = false;
+            }
         }
     }
     job.seen = Some(Seen { arcstate: row.arcstate, state, run, since: now });
