@@ -123,6 +123,8 @@ pub enum Command {
     Config(Config),
     /// Call a method of the daemon's API
     Rpc(Rpc),
+    /// Serve an editor: the language server for job descriptions, on stdin and stdout
+    Lsp(Lsp),
     /// Print a completion script
     Completions(Completions),
     /// Print the manual page, or write all of them into a directory
@@ -262,6 +264,14 @@ pub struct Rpc {
     pub params: Option<String>,
     /// Pass stdin to the daemon and its answers to stdout: one JSON value a line, or Content-Length framing
     #[arg(long, conflicts_with_all = ["method", "params"])]
+    pub stdio: bool,
+}
+
+/// `lsp`.
+#[derive(Debug, Args)]
+pub struct Lsp {
+    /// Taken for the sake of editors that always give it; there is no other way
+    #[arg(long, hide = true)]
     pub stdio: bool,
 }
 

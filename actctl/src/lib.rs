@@ -13,6 +13,7 @@ pub mod failure;
 pub mod follow;
 pub mod gate;
 pub mod ids;
+pub mod lsp;
 pub mod out;
 pub mod pick;
 pub mod progress;

@@ -102,7 +102,7 @@ impl Input {
                 .iter()
                 .map(|t| Description {
                     text: t.text.clone(),
-                    path: Some(t.path.clone()),
+                    path: Some(known_as(&t.path)),
                     base_dir: self.base_dir.clone(),
                 })
                 .collect();
@@ -137,6 +137,15 @@ fn sweep(path: &str, text: String, rows: Option<&[xrsl::Row]>) -> Result<Vec<(St
         None => Ok(vec![(path.to_owned(), text)]),
         Some(rows) => crate::sweep::expand(path, &text, rows),
     }
+}
+
+/// A description's name for the daemon: absolute, so that it says which file it was from wherever it is asked. Links are
+/// kept; `-` is standard input.
+fn known_as(path: &str) -> String {
+    if path == "-" {
+        return path.to_owned();
+    }
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -23,6 +23,7 @@
 
 pub mod act;
 pub mod bins;
+pub mod editor;
 pub mod http;
 pub mod ran;
 pub mod sandbox;
@@ -32,6 +33,7 @@ pub mod wait;
 pub mod world;
 pub mod xrsl;
 
+pub use editor::Editor;
 pub use ran::Ran;
 pub use sandbox::Sandbox;
 pub use scratch::Scratch;

@@ -8,6 +8,7 @@ mod descriptions;
 mod dirs;
 mod errors;
 mod harness;
+mod lsp;
 mod main_job;
 #[cfg(feature = "peers")]
 mod peers;

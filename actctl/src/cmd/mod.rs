@@ -66,6 +66,7 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
         Command::Daemon(args) => daemon::run(ctx, args).await,
         Command::Config(args) => config::run(ctx, args).await,
         Command::Rpc(args) => rpc::run(ctx, args).await,
+        Command::Lsp(_) => crate::lsp::run(ctx).await,
         Command::Completions(args) => completions::run(ctx, args, program),
         Command::Man(args) => man::run(ctx, args),
     }

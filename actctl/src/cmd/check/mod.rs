@@ -198,8 +198,8 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// The local files, relative to a directory.
-struct Disk {
-    base_dir: PathBuf,
+pub(crate) struct Disk {
+    pub(crate) base_dir: PathBuf,
 }
 
 impl Files for Disk {
