@@ -35,6 +35,13 @@ pub fn document() -> Value {
         "result": { "name": "subscription", "schema": { "description": "the subscription's id" } },
         "x-notification": { "method": "events.event", "params": event },
     }));
+    methods.push(json!({
+        "name": "events.unsubscribe",
+        "summary": "Ends a subscription of this connection; whether there was one.",
+        "paramStructure": "either",
+        "params": [{ "name": "subscription", "required": true, "schema": { "description": "the subscription's id" } }],
+        "result": { "name": "result", "schema": { "type": "boolean" } },
+    }));
     let errors: Vec<Value> = Kind::ALL
         .iter()
         .map(|k| json!({ "code": k.code().0, "message": k.doc(), "data": { "kind": k.word() } }))

@@ -246,7 +246,7 @@ fn the_shape_of_a_description() {
     assert_eq!(lines, [(0, 6), (1, 2)], "{folds}");
     let tokens = editor.result("textDocument/semanticTokens/full", &document);
     let data = tokens["data"].as_array().expect("data");
-    assert!(data.len() > 50 && data.len() % 5 == 0);
+    assert!(data.len() > 50 && data.len().is_multiple_of(5));
     // `&` is a keyword at the start, `executable` a property two columns on.
     assert_eq!(data[..10], [0, 0, 1, 6, 0, 0, 2, 10, 1, 0].map(|n| json!(n)));
 

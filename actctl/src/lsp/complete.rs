@@ -159,6 +159,9 @@ fn names(document: &Document, span: Span, bare: bool, snippets: bool) -> Vec<Com
         let body = if only_name { a.label.to_owned() } else { form(a, snippets) };
         let body = match (only_name, bare) {
             (true, _) => body,
+            // The cursor would end up behind a parenthesis that is closed already.
+            (false, true) if !snippets => format!("({body}"),
+            (false, false) if !snippets => body,
             (false, true) => format!("({body})"),
             (false, false) => format!("{body}{close}"),
         };
@@ -221,7 +224,7 @@ fn values(document: &Document, slot: &Slot<'_>, known: &Known) -> Vec<Offer> {
     };
     match a.name {
         "queue" => {
-            offers.extend(known.queues().into_iter().map(|q| Offer::new(&q.0, CompletionItemKind::Value).detail(&q.1)))
+            offers.extend(known.queues().into_iter().map(|q| Offer::new(&q.0, CompletionItemKind::Value).detail(&q.1)));
         }
         "cluster" => {
             offers.extend(known.clusters().into_iter().map(|c| Offer::new(&c, CompletionItemKind::Value)));

@@ -14,6 +14,7 @@ use jsonrpsee::core::server::{
 };
 use jsonrpsee::types::{ErrorObject, ErrorObjectOwned, Id, Params};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -181,7 +182,7 @@ impl Dispatcher {
             }
             Some(MethodCallback::Sync(run)) => run(id, params, max, extensions),
             Some(MethodCallback::Async(run)) => run(id, params, self.connection, max, extensions).await,
-            Some(MethodCallback::Unsubscription(run)) => run(id, params, self.connection, max, extensions),
+            Some(MethodCallback::Unsubscription(run)) => run(id, by_position(params), self.connection, max, extensions),
             Some(MethodCallback::Subscription(_)) if !may_subscribe || !wants_reply || called.number.is_some() => {
                 let why = "a subscription needs a connection that stays, and a call of its own with an id that is a string or \
                            a whole number from 0: no HTTP POST, batch or notification";
@@ -202,6 +203,19 @@ impl Dispatcher {
             }
         };
         wants_reply.then(|| called.finish(response))
+    }
+}
+
+/// The one parameter of unsubscribing, which is read by position, given by name: `{"subscription": 7}`.
+fn by_position(params: Params<'static>) -> Params<'static> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        subscription: serde_json::Value,
+    }
+    match params.parse::<Named>() {
+        Ok(named) if params.is_object() => Params::new(Some(&json!([named.subscription]).to_string())).into_owned(),
+        _ => params,
     }
 }
 

@@ -281,7 +281,8 @@ impl Listen {
         {
             let router = self.router.clone().layer(Extension(peer)).layer(Extension(upgraded));
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(BODY);
+            // `nc -U` closes its side when it has said all; the answer is still wanted.
+            http.timer(TokioTimer::new()).header_read_timeout(BODY).half_close(true);
             let service = TowerToHyperService::new(router);
             let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
             tokio::select! {

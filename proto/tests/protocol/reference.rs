@@ -10,7 +10,10 @@ pub(crate) fn markdown(document: &Value) -> String {
         let name = text(&method["name"]);
         let changes = if method["x-changes"] == true { " (changes something)" } else { "" };
         out.push_str(&format!("### `{name}`{changes}\n\n{}\n\n", text(&method["summary"])));
-        let params = kind(&method["params"][0]["schema"]);
+        let params = match name {
+            "events.unsubscribe" => "`{\"subscription\": id}`, or `[id]`".to_owned(),
+            _ => kind(&method["params"][0]["schema"]),
+        };
         let result = match name {
             "events.subscribe" => "the subscription's id; then notifications `events.event`".to_owned(),
             _ => kind(&method["result"]["schema"]),

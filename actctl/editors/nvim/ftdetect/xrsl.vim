@@ -1,0 +1,2 @@
+" Job descriptions.
+autocmd BufRead,BufNewFile *.xrsl,*.rsl setfiletype xrsl
