@@ -118,6 +118,8 @@ pub enum Command {
     /// Control the daemon
     #[command(subcommand)]
     Daemon(Daemon),
+    /// Look at everything that is needed, and say what to do about what is missing
+    Doctor,
     /// Show the configuration
     #[command(subcommand)]
     Config(Config),

@@ -116,3 +116,51 @@ pub struct Setting {
     /// `flag`, `environment`, `file` or `default`.
     pub origin: String,
 }
+
+/// Reply of `daemon.doctor`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Checkup {
+    /// What was looked at, in the order in which one thing needs the other.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Stable word: `server`, `token`, `clock`, `proxy`, `webdav`, ...
+    pub name: String,
+    /// How it is.
+    pub state: CheckState,
+    /// The sentence for people. No secret is in it.
+    pub message: String,
+    /// What to do, if anything is to be done.
+    pub hint: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// Well.
+    Ok,
+    /// It works, and may not for long, or not for everything.
+    Warn,
+    /// It does not work.
+    Fail,
+    /// It was not looked at: nothing needs it, or what it needs is missing.
+    Skip,
+}
+
+impl Check {
+    /// A finding without a hint.
+    pub fn new(name: &str, state: CheckState, message: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state, message: message.into(), hint: None }
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

@@ -6,6 +6,7 @@ mod crash;
 mod credential;
 mod descriptions;
 mod dirs;
+mod doctor;
 mod errors;
 mod harness;
 mod lsp;

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod daemon_logs;
 pub mod daemon_service;
 pub mod dir;
+pub mod doctor;
 pub mod events;
 pub mod fetch;
 pub mod fmt;
@@ -64,6 +65,7 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
         Command::Fmt(args) => fmt::run(ctx, args),
         Command::Dir(args) => dir::run(ctx, args).await,
         Command::Daemon(args) => daemon::run(ctx, args).await,
+        Command::Doctor => doctor::run(ctx).await,
         Command::Config(args) => config::run(ctx, args).await,
         Command::Rpc(args) => rpc::run(ctx, args).await,
         Command::Lsp(_) => crate::lsp::run(ctx).await,

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::body::{InputFile, Progress};
 use super::error::{ErrorClass, RemoteError};
+use super::file::{FileRange, range_headers};
 use super::http::{Answer, Call, MAX_ERROR, Reuse, SendData, Timeouts, Transport};
 use super::path;
 
@@ -216,6 +217,19 @@ impl WebdavClient {
         match answer.status() {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
             status if status.is_success() => Ok(Some(Stat { size: answer.length(), is_dir: None })),
+            _ => Err(answer.refusal().await),
+        }
+    }
+
+    /// Reads a part of a small file: its first `len` bytes, asked for as a range. With them: whether just these came, and
+    /// not the whole file.
+    pub async fn get_start(&self, url: &Url, len: u64) -> Result<(Bytes, bool), RemoteError> {
+        let mut call = self.call(Method::GET, url)?;
+        call.headers = range_headers(&FileRange { len: Some(len), ..FileRange::default() });
+        let mut answer = self.known.send(call).await?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => Ok((answer.bytes(MAX_ERROR).await?, true)),
+            status if status.is_success() => Ok((answer.bytes(MAX_ERROR).await?, false)),
             _ => Err(answer.refusal().await),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use act_proto::daemon::{ConfigReply, Hello, HelloParams, Status, Stopping};
 use act_proto::error::{ApiError, Kind};
-use act_proto::method::{DaemonConfig, DaemonHello, DaemonReload, DaemonStatus, DaemonStop};
+use act_proto::method::{DaemonConfig, DaemonDoctor, DaemonHello, DaemonReload, DaemonStatus, DaemonStop};
 use act_proto::{PROTOCOL, openrpc};
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
@@ -22,6 +22,7 @@ use crate::job::Time;
 pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
     add::<DaemonHello, _, _>(module, |api, p| async move { hello(&api, &p) })?;
     add::<DaemonStatus, _, _>(module, |api, _| async move { Ok(status(&api)) })?;
+    add::<DaemonDoctor, _, _>(module, |api, _| async move { Ok(super::doctor::checkup(&api).await) })?;
     add::<DaemonStop, _, _>(module, |api, _| async move {
         tracing::info!("a client asks to stop");
         api.control.stop.cancel();
@@ -63,7 +64,7 @@ fn hello(api: &Api, p: &HelloParams) -> Result<Hello, ApiError> {
     })
 }
 
-fn status(api: &Arc<Api>) -> Status {
+pub(super) fn status(api: &Arc<Api>) -> Status {
     let config = api.config.get();
     let jobs = api.engine.board.read();
     let view = View::of(&jobs, &config);

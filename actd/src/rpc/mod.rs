@@ -7,6 +7,7 @@ mod credential;
 mod daemon;
 mod dirs;
 mod dispatch;
+mod doctor;
 mod events;
 mod files;
 mod framing;

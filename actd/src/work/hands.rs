@@ -139,6 +139,12 @@ impl Hands {
         self.0.tools().act.clone()
     }
 
+    /// The client of WebDAV stores with the proxy in force; none: there is no proxy.
+    #[must_use]
+    pub fn webdav(&self) -> Option<WebdavClient> {
+        self.0.tools().webdav.clone()
+    }
+
     /// Does a piece of work with the credential that is in force at the moment of the call. It must be polled to its end;
     /// `cancel` brings that about early, where the work can go on later.
     pub fn run(
