@@ -232,3 +232,18 @@ fn json_is_one_value_also_for_errors() {
     assert_ne!(error.code, Some(0), "{error}");
     assert_eq!(error.json()["schema"], "act.error/1");
 }
+
+#[test]
+fn stat_watches_until_ctrl_c() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::shell("seen", "true"));
+    let script = "actctl stat --watch > seen & pid=$!\n\
+                  actctl sub job.xrsl\n\
+                  for i in $(seq 600); do ! grep -q ' done' seen || break; sleep 0.1; done\n\
+                  kill -INT $pid; code=0; wait $pid || code=$?; echo $code";
+    let ran = user.shell(script).ok();
+    assert_eq!(ran.stdout, "Inserted job seen with ID 1\n130\n");
+    let seen = user.read("seen");
+    assert!(seen.contains("seen") && seen.contains(" done") && !seen.contains('\x1b'), "{seen}");
+}

@@ -26,6 +26,8 @@ const CASES: &[(&str, &[&str])] = &[
     ("&(executable=/a)W(arguments=$(X))", &["W12"]),
     ("&(executable=/a)W(rsl_substitution=(X 1))(arguments=\"a$(X)\")", &["W13"]),
     ("&(executable=/a)W(arguments=\"$(X)\")", &["I13"]),
+    ("#!/bin/sh\n./run (a=b)", &["E00"]),
+    ("&(executable=/a)W;\n", &["E00"]),
     ("&(stdout=x)W", &["E20"]),
     ("&(exectutable=/a)W", &["E21"]),
     ("&(executable=/a)W(quux=1)(stdinput=x)", &["W21", "W21"]),
@@ -164,6 +166,16 @@ fn ten_mistakes_are_ten_reports() {
     }
     let left: Vec<&str> = codes(&text).into_iter().filter(|c| c.starts_with('E')).collect();
     assert_eq!(left, ["E30", "E27"], "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_told_at_its_first_odd_byte() {
+    let told = |bytes: &[u8]| {
+        let text = xrsl::decode(bytes);
+        xrsl::check_encoding(bytes, &text).map(|d| (d.code, d.level, d.span.of(text.as_bytes()).to_vec()))
+    };
+    assert_eq!(told(b"(* caf\xe9 *)"), Some(("W10", Level::Warning, "é".as_bytes().to_vec())));
+    assert_eq!(told("(* café *)".as_bytes()), None);
 }
 
 struct Fake;

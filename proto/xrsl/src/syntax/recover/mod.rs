@@ -177,6 +177,11 @@ impl<'t> Recover<'t> {
                 self.report(d.help("a description has the form &(executable=\"…\")(arguments=\"…\")"));
                 return None;
             }
+            b'#' if self.c.text[start..].starts_with(b"#!") => {
+                let d = Diagnostic::reject("E00", Span::new(start, start + 2), "this is a script, not xRSL");
+                self.report(d.help("a description names it: &(executable=\"…\")(arguments=\"…\")"));
+                return None;
+            }
             _ => {}
         }
         let mut roots: Vec<Node> = Vec::new();
@@ -294,6 +299,11 @@ impl<'t> Recover<'t> {
         let line = self.text.get(start..end)?;
         self.c.at = end;
         let shown = String::from_utf8_lossy(mark);
+        if line.trim_end() == ";" {
+            let span = Span::new(start, start + 1);
+            let d = Diagnostic::reject("E00", span, "xRSL has no ';' between or behind attributes");
+            return Some(d.fix(Fix::one("remove it", Edit::replace(span, ""))));
+        }
         let d =
             Diagnostic::reject("E00", Span::new(start, end), format!("xRSL has no comments that start with {shown}"));
         let d = d.help("write (* … *)");
