@@ -20,7 +20,7 @@ use super::register::register as add;
 use super::stat;
 use crate::engine::board::TransferKind;
 use crate::job::select::{self, BadSelector, Parsed};
-use crate::job::{Job, Key, Time};
+use crate::job::{Job, Key, Phase, Time};
 
 /// Longest that a call waits for something to happen.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
     };
     if p.closed {
         let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
-        jobs.extend(api.engine.history(MAX_PAGE, &mut keep).into_iter().map(Arc::new));
+        jobs.extend(closed(api, MAX_PAGE, &mut keep));
         jobs.sort_by_key(|j| j.key);
         // One may have moved to the history between the two looks.
         jobs.dedup_by_key(|j| j.key);
@@ -169,12 +169,26 @@ fn changed(api: &Api, keys: &[Key], since: u64) -> (JobList, u64) {
     (reply(wire(api, &jobs, &view), rev, as_of, None, Vec::new()), rev)
 }
 
+/// Jobs that are finished with, newest first: the history, and those behind which something is still to be cleaned up.
+fn closed(api: &Api, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Arc<Job>> {
+    let is_closed = |job: &Job| matches!(job.phase, Phase::Closed { .. });
+    let mut jobs: Vec<Arc<Job>> = {
+        let board = api.engine.board.read();
+        board.by_key.values().filter(|j| is_closed(j) && keep(j)).cloned().collect()
+    };
+    jobs.extend(api.engine.history(limit, keep).into_iter().map(Arc::new));
+    jobs.sort_by_key(|j| std::cmp::Reverse(j.key));
+    jobs.dedup_by_key(|j| j.key);
+    jobs.truncate(limit);
+    jobs
+}
+
 fn history(api: &Api, p: &HistoryParams) -> Result<JobList, ApiError> {
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
     let limit = page(p.limit, DEFAULT_HISTORY);
     let config = api.config.get();
     let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
-    let jobs: Vec<Arc<Job>> = api.engine.history(limit, &mut keep).into_iter().map(Arc::new).collect();
+    let jobs = closed(api, limit, &mut keep);
     let (view, rev, as_of) = {
         let board = api.engine.board.read();
         (View::of(&board, &config), board.rev, board.as_of)
@@ -196,7 +210,7 @@ pub(super) fn one(api: &Api, selector: &str) -> Result<Arc<Job>, ApiError> {
         // The last one of all, if none of those that are not finished with is meant.
         let last = selector.trim() == "last";
         let mut keep = |job: &Job| last || parsed.names(job);
-        api.engine.history(if last { 1 } else { 2 }, &mut keep).into_iter().map(Arc::new).collect()
+        closed(api, if last { 1 } else { 2 }, &mut keep)
     } else {
         live
     };

@@ -65,8 +65,9 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
     }
 }
 
-pub(super) fn remember_webdav(job: &mut Job, webdav: Option<String>) {
-    if job.webdav.is_none() {
+/// Where another client may have left inputs of a job; of our own submissions it is known.
+fn remember_webdav(job: &mut Job, webdav: Option<String>) {
+    if job.webdav.is_none() && job.origin != Origin::Submitted {
         job.webdav = webdav.map(Into::into);
     }
 }
