@@ -21,8 +21,8 @@ use crate::job::{Key, Time};
 const PROGRESS: Duration = Duration::from_millis(500);
 /// A subscriber that takes nothing for so long is cut off.
 const SLOW: Duration = Duration::from_secs(30);
-/// Events read from the log at a time.
-const PAGE: usize = 500;
+/// Events read from the log at a time, and held for a subscriber while it takes them.
+const PAGE: usize = 100;
 const DEFAULT_LIMIT: usize = 1_000;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -84,7 +84,8 @@ async fn list(api: &Api, p: ListParams) -> Result<EventList, ApiError> {
     let mut since = p.since.unwrap_or_else(|| api.engine.last_event());
     let mut news = api.engine.subscribe();
     let mut items = Vec::new();
-    let mut lost = false;
+    // A number that was never given, of a state directory that is no more.
+    let mut lost = since > api.engine.last_event();
     loop {
         loop {
             let (page, gap) = api.engine.events(since, PAGE);
@@ -131,6 +132,14 @@ async fn subscription(api: &Arc<Api>, wanted: Wanted, pending: PendingSubscripti
     let last = wanted.since.unwrap_or_else(|| api.engine.last_event());
     let Ok(sink) = pending.accept().await else { return };
     let mut feed = Feed { sink, wanted, last, told: HashMap::new() };
+    let newest = api.engine.last_event();
+    if feed.last > newest {
+        feed.last = newest;
+        // A number that was never given, of a state directory that is no more.
+        if let Err(end) = feed.notice("gap", "there is no event of that number yet: read the lists again").await {
+            return feed.ended(&end);
+        }
+    }
     let mut ticks = tokio::time::interval(PROGRESS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {

@@ -163,6 +163,13 @@ impl Lines {
         }
     }
 
+    /// The next message of a daemon that may hang up in the middle of one.
+    pub(crate) fn try_next(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        let whole = self.reader.read_line(&mut line).is_ok_and(|_| line.ends_with('\n'));
+        whole.then(|| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}")))
+    }
+
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.send(&serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string());
         loop {

@@ -5,3 +5,4 @@ mod daemon;
 mod framing;
 mod life;
 mod limits;
+mod subscribers;

@@ -1,8 +1,12 @@
-//! Tests that need more than the Rust toolchain: root (mounts, other uids) and the Python client `act` from PyPI. They
+//! Tests that need more than the Rust toolchain: root (mounts, other uids), the Python client `act` from PyPI, editors. They
 //! are behind the feature `peers`, which `.ci/run` sets; without what they need they fail.
 
 mod clients;
 mod disk;
+#[cfg(feature = "editors")]
+mod emacs;
 mod nvim;
 mod side_by_side;
 mod uids;
+#[cfg(feature = "editors")]
+mod vscode;
