@@ -72,6 +72,9 @@ pub struct Sub {
     /// Show what would be sent; send nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Submit only what the credential lives long enough for: a time such as 12h, or `walltime` for each job's own
+    #[arg(long, value_name = "TIME|walltime")]
+    pub min_lifetime: Option<String>,
     /// Return when the jobs are safe with the daemon, before they are on the server
     #[arg(long)]
     pub detach: bool,

@@ -76,6 +76,11 @@ impl Input {
             use_jobname: args.use_jobname,
             force: args.force,
             dry_run: args.dry_run,
+            min_lifetime_s: match args.min_lifetime.as_deref() {
+                None | Some("walltime") => None,
+                Some(text) => Some(crate::pick::duration(text)?.as_secs()),
+            },
+            fits_lifetime: args.min_lifetime.as_deref() == Some("walltime"),
             ..SubmitParams::default()
         };
         let base_dir = absolute(args.base_dir.as_deref().unwrap_or(Path::new(".")))?;

@@ -9,6 +9,7 @@ pub mod dirs;
 pub mod engine;
 pub mod failpoint;
 pub mod fsutil;
+pub mod hooks;
 pub mod intake;
 pub mod job;
 pub mod log;

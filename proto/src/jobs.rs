@@ -51,6 +51,10 @@ pub struct SubmitParams {
     pub dry_run: bool,
     /// Answer only when each job is on the server or has failed.
     pub wait: bool,
+    /// Submit nothing if the credential ends within so many seconds.
+    pub min_lifetime_s: Option<u64>,
+    /// Refuse jobs whose walltime is longer than the credential lives.
+    pub fits_lifetime: bool,
 }
 
 /// A job description to submit.

@@ -52,4 +52,10 @@ pub struct Status {
     pub token_expires: Option<Timestamp>,
     /// The server's number of this identity (DN and first VOMS attribute).
     pub proxyid: Option<i64>,
+    /// Jobs of this daemon that are not finished: they need the credential.
+    pub jobs: u64,
+    /// When the last of them should have ended, by the walltimes in their descriptions; null: none says.
+    pub needed_until: Option<Timestamp>,
+    /// How many of them may run longer than the credential lives.
+    pub outlived_by: u64,
 }

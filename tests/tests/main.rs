@@ -9,6 +9,7 @@ mod dirs;
 mod doctor;
 mod errors;
 mod harness;
+mod hooks;
 mod lsp;
 mod main_job;
 #[cfg(feature = "peers")]

@@ -60,8 +60,39 @@ fn describe(status: &Status) -> String {
         ("token", Some(status.token_path.clone())),
         ("token ends", left(&status.token_expires)),
         ("proxyid", proxyid),
+        ("needed by", needed(status)),
     ];
     lines.into_iter().filter_map(|(name, value)| value.map(|v| format!("{:<15} {v}\n", format!("{name}:")))).collect()
+}
+
+/// Which jobs need the credential, and until when.
+fn needed(status: &Status) -> Option<String> {
+    if status.jobs == 0 {
+        return None;
+    }
+    let jobs = if status.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", status.jobs) };
+    let until = status.needed_until.as_deref().map(|at| format!(", by their walltimes until {at}")).unwrap_or_default();
+    let short = match status.outlived_by {
+        0 => String::new(),
+        n => format!("; {n} may run longer than it lives"),
+    };
+    Some(format!("{jobs}{until}{short}"))
+}
+
+/// The line below `stat`: how long everything lives that jobs need.
+#[must_use]
+pub fn footer(status: &Status) -> String {
+    let parts =
+        [("proxy", &status.proxy_expires), ("attributes", &status.voms_expires), ("token", &status.token_expires)];
+    let mut text: Vec<String> =
+        parts.iter().filter_map(|(name, at)| Some(format!("{name}: {}", remaining(at.as_deref()?)))).collect();
+    if status.state != "ok" {
+        text.insert(0, status.message.clone());
+    }
+    if let Some(needed) = needed(status) {
+        text.push(format!("needed by {needed}"));
+    }
+    text.join(", ")
 }
 
 /// How long it is until a moment.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use act_proto::jobs::{ChangesParams, Filter, Job, ListParams, StatParams};
-use act_proto::method::{JobsChanges, JobsList, JobsStat, ServerInfo};
+use act_proto::method::{JobsChanges, JobsList, JobsStat, ProxyStatus, ServerInfo};
 use act_proto::server::InfoParams;
 use serde_json::{Map, Value, json};
 
 use crate::cli_jobs::{Output, Stat};
+use crate::cmd::proxy;
 use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
 use crate::pick::{Pick, pick};
@@ -37,7 +38,13 @@ pub async fn run(ctx: &Ctx, args: &Stat) -> Outcome {
     if args.watch {
         return watch(ctx, &mut session, args, &pick).await;
     }
-    print(ctx, &mut session, args, &pick).await
+    let outcome = print(ctx, &mut session, args, &pick).await?;
+    if !ctx.out.json && !ctx.out.quiet && matches!(args.output, Output::Table | Output::Wide) {
+        // Below the table, and not in it: scripts read stdout.
+        let status = session.call::<ProxyStatus>(&Default::default()).await?;
+        ctx.out.note(&proxy::footer(&status));
+    }
+    Ok(outcome)
 }
 
 /// Prints again whenever a job changes, until Ctrl-C.

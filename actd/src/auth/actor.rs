@@ -11,91 +11,25 @@ use act_proto::proxy::{Status, SubmitParams, Submitted};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::handle::{AuthHandle, AuthState, Command};
 use super::journal::Journal;
-use super::{DelegateError, Proxy, ProxyError, Token, TokenError, Trust, delegate};
+use super::notice::words;
+use super::renew::Renewal;
+use super::report::{SWITCH, delegate_error, empty_status, fqan, other_identity, proxy_error, proxyid_of, rfc3339};
+use super::{Proxy, ProxyError, Token, TokenError, delegate};
 use crate::config::Config;
 use crate::engine::Credential;
-use crate::engine::board::Board;
-use crate::job::{Phase, ProxyId, Time};
+use crate::engine::handle::EngineHandle;
+use crate::hooks::Notice;
+use crate::job::{Phase, ProxyId};
 use crate::remote::act::ActClient;
-use crate::remote::{ErrorClass, RemoteError};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long somebody waits for a delegation that is under way.
-const SETTLE: Duration = Duration::from_secs(20);
 /// First and longest pause between two delegations that were not asked for.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// A new proxy must live so much longer than the delegated one to be delegated unasked.
 const LONGER: Duration = Duration::from_secs(60);
-
-/// The credential as it is now.
-#[derive(Debug, Clone, Default)]
-pub struct AuthState {
-    /// The token, unless it cannot be used.
-    pub token: Option<Token>,
-    /// The proxy, unless it cannot be used: for WebDAV and computing elements.
-    pub proxy: Option<Arc<Proxy>>,
-    /// Why the token cannot be used.
-    pub problem: Option<ApiError>,
-    /// Why the proxy cannot be used.
-    pub proxy_problem: Option<ApiError>,
-    /// Another number: another token or another proxy.
-    pub generation: u64,
-}
-
-/// The actor, for everybody else.
-#[derive(Debug, Clone)]
-pub struct AuthHandle {
-    commands: mpsc::Sender<Command>,
-    state: watch::Receiver<AuthState>,
-    status: watch::Receiver<Status>,
-    settled: watch::Receiver<bool>,
-}
-
-#[derive(Debug)]
-enum Command {
-    Submit(SubmitParams, oneshot::Sender<Result<Submitted, ApiError>>),
-    Config(Box<Config>),
-}
-
-impl AuthHandle {
-    /// Delegates the proxy and stores the token.
-    ///
-    /// # Errors
-    /// Everything that can go wrong with it; what was in force before still is.
-    pub async fn submit(&self, params: SubmitParams) -> Result<Submitted, ApiError> {
-        let gone = || ApiError::new(Kind::Stopping, "the daemon is stopping");
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Submit(params, reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-
-    /// Goes by another configuration from now on.
-    pub async fn configure(&self, config: Config) {
-        let _ = self.commands.send(Command::Config(Box::new(config))).await;
-    }
-
-    /// Why the token cannot be used. Waits while it is just being made, so that the first call to a new daemon is not told
-    /// that something is missing which comes a moment later.
-    pub async fn problem(&self) -> Option<ApiError> {
-        let mut settled = self.settled.clone();
-        let _ = tokio::time::timeout(SETTLE, settled.wait_for(|settled| *settled)).await;
-        self.state.borrow().problem.clone()
-    }
-
-    /// The credential as it is now.
-    #[must_use]
-    pub fn state(&self) -> watch::Receiver<AuthState> {
-        self.state.clone()
-    }
-
-    /// The same for people.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.status.borrow().clone()
-    }
-}
 
 /// What a file was when it was read: another stamp is another file.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -110,19 +44,23 @@ pub type Equip = Box<dyn Fn(&AuthState) + Send + Sync>;
 
 /// The actor before it runs.
 pub struct Actor {
-    config: Config,
+    pub(super) config: Config,
     client: ActClient,
     equip: Equip,
     journal: Journal,
-    token: Result<Option<Token>, TokenError>,
+    pub(super) token: Result<Option<Token>, TokenError>,
     token_stamp: Stamp,
-    proxy: Result<Arc<Proxy>, ProxyError>,
+    pub(super) proxy: Result<Arc<Proxy>, ProxyError>,
     proxy_stamp: Stamp,
     /// The server refused this token.
     rejected: bool,
     /// The identity that our jobs belong to, as long as there is no board to ask.
     owner: Option<ProxyId>,
-    board: Option<Board>,
+    engine: Option<EngineHandle>,
+    renewal: Renewal,
+    /// Tells the user that the credential is about to end, and when that has been done.
+    notices: Option<mpsc::Sender<Notice>>,
+    telling: Option<(u64, oneshot::Receiver<()>)>,
     generation: u64,
     /// When it may be delegated unasked again, after how long a pause, and why the last time failed.
     next_try: Instant,
@@ -149,7 +87,10 @@ impl Actor {
             proxy_stamp: None,
             rejected: false,
             owner,
-            board: None,
+            engine: None,
+            renewal: Renewal::default(),
+            notices: None,
+            telling: None,
             generation: 1,
             next_try: Instant::now(),
             pause: PAUSE.0,
@@ -183,8 +124,16 @@ impl Actor {
     }
 
     /// Runs until `stop`. `rejected`: generations of credentials that the server refused.
-    pub fn start(mut self, board: Board, rejected: mpsc::Receiver<u64>, stop: CancellationToken) -> AuthHandle {
-        self.board = Some(board);
+    /// `notices`: where the user is told that the credential is about to end.
+    pub fn start(
+        mut self,
+        engine: EngineHandle,
+        rejected: mpsc::Receiver<u64>,
+        notices: mpsc::Sender<Notice>,
+        stop: CancellationToken,
+    ) -> AuthHandle {
+        self.engine = Some(engine);
+        self.notices = Some(notices);
         let (commands, receiver) = mpsc::channel(16);
         let handle = AuthHandle {
             commands,
@@ -209,6 +158,12 @@ impl Actor {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => tokio::task::block_in_place(|| self.look()),
                 Some(generation) = rejected.recv() => self.was_rejected(generation),
+                before = self.renewal.ended() => {
+                    tokio::task::block_in_place(|| self.look());
+                    let now = self.usable_proxy().map(|p| p.useful_until());
+                    self.renewal.judge(before, now);
+                }
+                level = told(&mut self.telling) => self.was_told(level),
                 command = commands.recv() => match command {
                     Some(Command::Submit(params, reply)) => {
                         let result = self.submit(&params).await;
@@ -225,10 +180,76 @@ impl Actor {
             }
             self.publish();
             self.settled.send_replace(true);
+            self.watch_the_end().await;
         }
     }
 
-    fn proxy_path(&self) -> PathBuf {
+    /// The proxy, unless it has ended or cannot be used.
+    fn usable_proxy(&self) -> Option<&Arc<Proxy>> {
+        self.proxy.as_ref().ok().filter(|p| p.check_valid(SystemTime::now()).is_ok())
+    }
+
+    /// Has a new proxy made, and tells the user, in good time before the credential ends.
+    async fn watch_the_end(&mut self) {
+        let seconds = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let proxy = self.proxy.as_ref().ok().map(|p| p.useful_until());
+        let token = self.token.as_ref().ok().and_then(Option::as_ref).and_then(Token::expires);
+        let now = seconds(SystemTime::now());
+        let Some(end) = [proxy, token].into_iter().flatten().min() else {
+            self.renewal.consider(&self.config, &self.proxy_path(), None, Duration::ZERO);
+            return;
+        };
+        let seen = self.journal.seen.of(seconds(end), now);
+        if seen != self.journal.seen {
+            self.journal.seen = seen;
+            self.note_seen();
+        }
+        let usable = self.usable_proxy().map(|p| p.useful_until());
+        self.renewal.consider(&self.config, &self.proxy_path(), usable, Duration::from_secs(seen.lead()));
+        let Some(level) = seen.due(now) else { return };
+        if self.telling.is_some() || (level > 0 && self.renewal.is_trusted(&self.config)) {
+            return;
+        }
+        let left = seen.end.saturating_sub(now);
+        let what = if token == Some(end) { "the delegated proxy" } else { "the proxy" };
+        let text = match left {
+            0 => format!("{what} has ended: make a new one with `arcproxy`"),
+            left => format!("{what} ends in {}: make a new one with `arcproxy`", words(left)),
+        };
+        tracing::warn!("{text}");
+        if let Some(engine) = &self.engine {
+            engine.tell("credential", text.clone()).await;
+        }
+        let facts = vec![
+            ("ACTD_LEFT_SECONDS", left.to_string()),
+            ("ACTD_EXPIRES", rfc3339(end)),
+            ("ACTD_PROXY", self.proxy_path().display().to_string()),
+            ("ACTD_DN", self.journal.dn.clone().unwrap_or_default()),
+        ];
+        let (done, told) = oneshot::channel();
+        if let Some(notices) = &self.notices
+            && notices.try_send(Notice { text, facts, done }).is_ok()
+        {
+            self.telling = Some((level, told));
+        }
+    }
+
+    /// The user has been told of a level: only then is it noted.
+    fn was_told(&mut self, level: Option<u64>) {
+        self.telling = None;
+        if let Some(level) = level {
+            self.journal.seen.told = Some(level);
+            self.note_seen();
+        }
+    }
+
+    fn note_seen(&self) {
+        if let Err(e) = self.write_journal() {
+            tracing::warn!("{e}: a word about the credential's end may be said twice");
+        }
+    }
+
+    pub(super) fn proxy_path(&self) -> PathBuf {
         self.journal.path.clone().unwrap_or_else(|| self.config.proxy.clone())
     }
 
@@ -271,6 +292,9 @@ impl Actor {
     }
 
     fn configure(&mut self, config: Config) {
+        if config.renew != self.config.renew {
+            self.renewal.reset();
+        }
         self.config = config;
         self.look();
     }
@@ -285,8 +309,8 @@ impl Actor {
 
     /// Whose our jobs are, if there are any that need their identity.
     fn owner(&self) -> Option<ProxyId> {
-        let Some(board) = &self.board else { return self.owner };
-        let jobs = board.read();
+        let Some(engine) = &self.engine else { return self.owner };
+        let jobs = engine.board.read();
         let bound = |phase: &Phase| !matches!(phase, Phase::Closed { .. } | Phase::Stored { .. } | Phase::Queued);
         (jobs.proxyid != 0 && jobs.by_key.values().any(|j| j.is_ours() && j.proxyid == jobs.proxyid && bound(&j.phase)))
             .then_some(jobs.proxyid)
@@ -524,121 +548,12 @@ impl Actor {
             !same
         });
     }
-
-    fn status(&self, problem: Option<&ApiError>, proxy_problem: Option<&ProxyError>) -> Status {
-        let state = match problem.map(|p| p.data.kind) {
-            None => "ok",
-            Some(Kind::ProxyExpired) => "expired",
-            Some(Kind::TokenRejected) => "rejected",
-            Some(Kind::OtherIdentity) => "other_identity",
-            Some(Kind::NoProxy | Kind::BadProxy) => "missing",
-            Some(_) => "not_delegated",
-        };
-        let (message, hint) = match (problem, proxy_problem) {
-            (Some(p), _) => (p.message.clone(), p.data.hint.clone()),
-            // Enough to submit and to download; not to read from a computing element or to stage through WebDAV.
-            (None, Some(e)) => (format!("the token can be used, but {e}"), Some(e.hint().to_owned())),
-            (None, None) => ("the credential can be used".to_owned(), None),
-        };
-        let proxy = self.proxy.as_ref().ok();
-        let token = self.token.as_ref().ok().and_then(Option::as_ref);
-        let voms = proxy.and_then(|p| p.voms());
-        Status {
-            state: state.to_owned(),
-            message,
-            hint,
-            proxy_path: self.proxy_path().display().to_string(),
-            dn: proxy.map(|p| p.dn().to_owned()),
-            voms: voms.map(|v| v.fqans.clone()).unwrap_or_default(),
-            proxy_expires: proxy.map(|p| rfc3339(p.expires())),
-            voms_expires: voms.map(|v| rfc3339(v.expires)),
-            token_path: self.config.token.display().to_string(),
-            token_expires: token.and_then(Token::expires).map(rfc3339),
-            proxyid: token.map(proxyid_of),
-        }
-    }
 }
 
-const SWITCH: &str =
-    "jobs of another identity cannot be seen with this one; if you mean it, run `actctl proxy --switch-identity`";
-
-fn other_identity(owner: ProxyId, new: ProxyId) -> ApiError {
-    ApiError::new(
-        Kind::OtherIdentity,
-        format!("the token is of another identity (proxy {new} on the server) than the jobs here (proxy {owner})"),
-    )
-    .hint(SWITCH)
-}
-
-fn empty_status() -> Status {
-    Status {
-        state: "missing".into(),
-        message: String::new(),
-        hint: None,
-        proxy_path: String::new(),
-        dn: None,
-        voms: Vec::new(),
-        proxy_expires: None,
-        voms_expires: None,
-        token_path: String::new(),
-        token_expires: None,
-        proxyid: None,
-    }
-}
-
-/// Whom to trust over TLS.
-#[must_use]
-pub fn trust(config: &Config) -> Trust {
-    match &config.ca_dir {
-        Some(dir) => Trust::new(Some(dir.clone())),
-        None => Trust::discover(|name| std::env::var_os(name)),
-    }
-}
-
-fn proxyid_of(token: &Token) -> ProxyId {
-    ProxyId::try_from(token.proxyid()).unwrap_or(ProxyId::MAX)
-}
-
-fn fqan(proxy: &Proxy) -> Option<&str> {
-    proxy.voms().and_then(|v| v.fqans.first()).map(String::as_str)
-}
-
-fn rfc3339(t: SystemTime) -> String {
-    let ms = t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    Time(i64::try_from(ms).unwrap_or(i64::MAX)).rfc3339()
-}
-
-fn proxy_error(e: &ProxyError) -> ApiError {
-    let kind = match e {
-        ProxyError::Missing(_) => Kind::NoProxy,
-        ProxyError::Expired(_) => Kind::ProxyExpired,
-        _ => Kind::BadProxy,
-    };
-    ApiError::new(kind, e.to_string()).hint(e.hint())
-}
-
-fn delegate_error(e: &DelegateError) -> ApiError {
-    match (e, e.remote()) {
-        (DelegateError::Proxy(e), _) => proxy_error(e),
-        (_, Some(remote)) => remote_error(remote),
-        _ => ApiError::new(Kind::ServerBroken, e.to_string()).hint("run `actctl proxy` again"),
-    }
-}
-
-/// A failed request in the API's words.
-#[must_use]
-pub fn remote_error(e: &RemoteError) -> ApiError {
-    let kind = match e.class() {
-        ErrorClass::Transient { .. } | ErrorClass::Ambiguous => Kind::ServerUnreachable,
-        ErrorClass::Auth { .. } => Kind::TokenRejected,
-        ErrorClass::Rejected { .. } => Kind::ServerRefused,
-        ErrorClass::Server => Kind::ServerBroken,
-        ErrorClass::Dialect => Kind::ServerDialect,
-        ErrorClass::Local => Kind::BadConfig,
-    };
-    let error = ApiError::new(kind, e.to_string());
-    match e.hint() {
-        Some(hint) => error.hint(hint),
-        None => error,
+/// Returns when the user has been told, with the level; nothing: that was not possible.
+async fn told(telling: &mut Option<(u64, oneshot::Receiver<()>)>) -> Option<u64> {
+    match telling {
+        Some((level, done)) => done.await.is_ok().then_some(*level),
+        None => std::future::pending().await,
     }
 }

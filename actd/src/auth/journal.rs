@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::notice::Seen;
 use crate::fsutil::write_atomic;
 
 /// The record. Fields that a later version adds are skipped by an earlier one.
@@ -24,6 +25,8 @@ pub(super) struct Journal {
     pub fqan: Option<String>,
     /// The server's number of that identity.
     pub proxyid: Option<i64>,
+    /// The end that the user was told of.
+    pub seen: Seen,
 }
 
 impl Journal {

@@ -3,15 +3,19 @@
 //!
 //! * [`proxy`]: the proxy file: find, load, check. [`voms`]: its attribute certificate. [`sign`]: delegating it further.
 //! * [`mod@delegate`]: handing a proxy to the aCT server. [`token`]: what comes back. [`identity`]: whom it makes us there.
-//! * [`actor`]: the one task that owns the credential, and tells everybody how it is.
+//! * [`actor`]: the one task that owns the credential; [`handle`]: how everybody else sees it; [`report`]: it in words.
 //! * [`tls`]: CA directory, system roots, client certificate.
 
 pub mod actor;
 pub mod delegate;
 mod der;
+pub mod handle;
 pub mod identity;
 mod journal;
+mod notice;
 pub mod proxy;
+mod renew;
+pub mod report;
 pub mod sign;
 #[cfg(test)]
 pub(crate) mod testpki;

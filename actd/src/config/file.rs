@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::dirs::{self, Entry};
-use super::values::{Bytes, Clusters, PathText, ServerText, Time, WebdavText};
+use super::values::{Bytes, Clusters, CommandLine, PathText, ServerText, Time, WebdavText};
 
 /// Largest config file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -50,6 +50,25 @@ pub(super) struct Actd {
     pub(super) allow_http: Option<bool>,
     pub(super) ca_dir: Option<PathText>,
     pub(super) log: Option<String>,
+    pub(super) renew: Option<CommandLine>,
+    pub(super) on_done: Option<CommandLine>,
+    pub(super) on_failed: Option<CommandLine>,
+    pub(super) on_batch_done: Option<CommandLine>,
+    pub(super) on_credential_low: Option<CommandLine>,
+    pub(super) hook_timeout: Option<Time>,
+    pub(super) notify: Option<Notify>,
+}
+
+/// When to show notifications on the desktop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// Never.
+    Off,
+    /// When a batch has come to rest, or the credential is about to end.
+    Batch,
+    /// When a job has ended, too.
+    Job,
 }
 
 /// What happens to results by themselves.
@@ -83,10 +102,14 @@ const ACTD: &[&str] = &[
     "allow_http",
     "ca_dir",
     "log",
+    "renew",
+    "on_done",
+    "on_failed",
+    "on_batch_done",
+    "on_credential_low",
+    "hook_timeout",
+    "notify",
 ];
-/// Keys that have a fixed meaning in versions to come: whoever sets one must learn that it does nothing yet.
-const RESERVED: &[&str] = &["renew", "on_done", "on_failed", "on_batch_done", "on_credential_low"];
-
 /// Reads a config file. No file is the same as an empty one. With it: warnings about keys that nobody reads.
 ///
 /// # Errors
@@ -145,9 +168,7 @@ fn look_for_strangers(tree: &Value, prefix: &str, known: &[&str], text: &str, wa
             continue;
         }
         let line = line_of(text, key).map(|n| format!("line {n}: ")).unwrap_or_default();
-        warnings.push(if !prefix.is_empty() && RESERVED.contains(&key) {
-            format!("{line}`{prefix}{key}` is not supported by this version and is ignored")
-        } else if prefix.is_empty() && ACTD.contains(&key) {
+        warnings.push(if prefix.is_empty() && ACTD.contains(&key) {
             format!("{line}unknown key `{key}` is ignored; did you mean `actd.{key}` (below `actd:`)?")
         } else {
             let near = nearest(key, known).map(|k| format!("; did you mean `{prefix}{k}`?")).unwrap_or_default();

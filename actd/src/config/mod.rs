@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use dirs::DirSettings;
-pub use file::Download;
 pub(crate) use file::nearest;
-use values::{show_duration, show_size};
+pub use file::{Download, Notify};
+use values::{CommandLine, show_duration, show_size};
 
 use crate::job::next::Policy;
 
@@ -87,8 +87,37 @@ pub struct Config {
     pub allow_http: bool,
     /// What is logged, as `tracing` filters are written.
     pub log: Option<String>,
+    /// Makes a new proxy before the old one ends.
+    pub renew: Option<CommandLine>,
+    /// Commands to run when something has happened.
+    pub hooks: Hooks,
+    /// When to show notifications on the desktop.
+    pub notify: Notify,
     settings: Vec<Setting>,
     warnings: Vec<String>,
+}
+
+/// Commands to run when something has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// A job is done and its results are here.
+    pub on_done: Option<CommandLine>,
+    /// A job has failed.
+    pub on_failed: Option<CommandLine>,
+    /// All jobs of a batch have ended.
+    pub on_batch_done: Option<CommandLine>,
+    /// The credential is about to end.
+    pub on_credential_low: Option<CommandLine>,
+    /// How long each of them may take.
+    pub timeout: Duration,
+}
+
+impl Hooks {
+    /// Whether there is any that is about jobs.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.on_done.is_some() || self.on_failed.is_some() || self.on_batch_done.is_some()
+    }
 }
 
 /// Where a value comes from.
@@ -251,6 +280,17 @@ impl Config {
         });
         let yes_no = |b: &bool| json!(b);
         let number = |n: &usize| json!(n);
+        let command = |set: &mut Origins, key: &str, file: Option<CommandLine>| {
+            set.pick(key, file.map(Some), None, |c| c.as_ref().map_or(Value::Null, |c| json!(c)))
+        };
+        let renew = command(&mut set, "actd.renew", actd.renew);
+        let hooks = Hooks {
+            on_done: command(&mut set, "actd.on_done", actd.on_done),
+            on_failed: command(&mut set, "actd.on_failed", actd.on_failed),
+            on_batch_done: command(&mut set, "actd.on_batch_done", actd.on_batch_done),
+            on_credential_low: command(&mut set, "actd.on_credential_low", actd.on_credential_low),
+            timeout: set.duration("actd.hook_timeout", actd.hook_timeout, crate::hooks::TIMEOUT),
+        };
         let config = Self {
             server,
             clusters,
@@ -278,6 +318,9 @@ impl Config {
                 .pick("actd.min_free_disk", actd.min_free_disk.map(|b| b.0), 1 << 30, |b| json!(show_size(*b))),
             dirs,
             allow_http: set.pick("actd.allow_http", actd.allow_http, false, yes_no),
+            renew,
+            hooks,
+            notify: set.pick("actd.notify", actd.notify, Notify::Off, |n| json!(n)),
             log: set.pick("actd.log", actd.log.map(Some), None, |l| json!(l)),
             instance,
             settings: Vec::new(),

@@ -220,6 +220,48 @@ pub fn cluster_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A command of the user's: a program with its arguments, run without a shell. Written as a list of words, or as one line
+/// in which quotes hold words together. A leading `~/` of a word is the home directory.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CommandLine(pub Vec<String>);
+
+impl CommandLine {
+    fn new(words: Vec<String>) -> Result<Self, String> {
+        let home = env::var("HOME").unwrap_or_default();
+        let expand = |word: String| word.strip_prefix("~/").map(|rest| format!("{home}/{rest}")).unwrap_or(word);
+        let words: Vec<String> = words.into_iter().map(expand).collect();
+        match words.first() {
+            Some(program) if !program.is_empty() && !words.iter().any(|w| w.contains('\0')) => Ok(Self(words)),
+            _ => Err("a command without a program".to_owned()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CommandLine {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct LineOrWords;
+        impl<'de> Visitor<'de> for LineOrWords {
+            type Value = CommandLine;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command: a line, or a list of words")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<CommandLine, E> {
+                let words =
+                    shlex::split(text).ok_or_else(|| E::custom(format!("`{text}`: a quote without its end")))?;
+                CommandLine::new(words).map_err(E::custom)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<CommandLine, A::Error> {
+                let mut words: Vec<String> = Vec::new();
+                while let Some(word) = seq.next_element()? {
+                    words.push(word);
+                }
+                CommandLine::new(words).map_err(A::Error::custom)
+            }
+        }
+        d.deserialize_any(LineOrWords)
+    }
+}
+
 /// The clusters of a group: a list, or a single one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clusters(pub Vec<String>);

@@ -18,11 +18,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::actor::{Actor, AuthHandle, AuthState, trust};
+use crate::auth::actor::Actor;
+use crate::auth::handle::{AuthHandle, AuthState};
+use crate::auth::report::trust;
 use crate::config::{Config, Flags};
 use crate::dirs::{self, DirsHandle};
 use crate::engine::handle::EngineHandle;
 use crate::engine::{self, EngineConfig};
+use crate::hooks;
 use crate::job::next::{Next, Policy, next};
 use crate::job::{Job, Phase, ProxyId, Time};
 use crate::remote::Timeouts;
@@ -151,7 +154,9 @@ impl Daemon {
                 .map_err(|e| store_error(&e))?
         };
         let last = CancellationToken::new();
-        let auth = actor.start(engine.board.clone(), rejections, last.clone());
+        let shared = Shared::new(config.clone());
+        let notices = hooks::start(engine.clone(), shared.clone(), last.clone());
+        let auth = actor.start(engine.clone(), rejections, notices, last.clone());
 
         let paths = config.instance.paths();
         let socket = Socket::open(&paths.socket)?;
@@ -163,7 +168,7 @@ impl Daemon {
         let (stop, closing) = (CancellationToken::new(), CancellationToken::new());
         let (reload, reloads) = mpsc::channel(4);
         let (clients, calls) = (Clients::default(), TaskTracker::new());
-        let config = Shared::new(config);
+        let config = shared;
         tokio::spawn(tidy::run(engine.clone(), config.clone(), instance_id.clone(), last.clone()));
         let dirs = {
             let in_force = config.clone();
@@ -184,6 +189,7 @@ impl Daemon {
             closing: closing.clone(),
             clients: clients.clone(),
             columns: rpc::stat::Cache::default(),
+            needs: rpc::credential::NeedsCache::default(),
             closed: rpc::look::ClosedRevs::default(),
             calls: std::sync::atomic::AtomicU64::new(0),
         });

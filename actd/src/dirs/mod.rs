@@ -127,6 +127,7 @@ pub fn terms(settings: &Settings, config: &Config) -> Result<Terms, ApiError> {
         batch: if batch.is_empty() { "dir".into() } else { batch },
         client_ref: None,
         force: false,
+        lifetime: None,
     })
 }
 

@@ -278,6 +278,7 @@ impl Worker {
         self.shown.lock().accepted += 1;
         let jobs: Vec<String> = keys.iter().map(Key::to_string).collect();
         tracing::info!(dir = %self.places.dir.display(), file = ledger.name, jobs = jobs.join(" "), "accepted");
+        self.tell(&format!("{} accepted: {}", ledger.name, jobs.join(" ")));
         self.follow.add(claim, name.clone(), receipt);
         Ok(Some(name))
     }
@@ -298,6 +299,7 @@ impl Worker {
         self.held.remove(claim);
         self.shown.lock().failed += 1;
         tracing::warn!(dir = %self.places.dir.display(), file = ledger.name, "not submitted: {why}");
+        self.tell(&format!("{} not submitted: {why}", ledger.name));
         claim.close()
     }
 

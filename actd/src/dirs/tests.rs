@@ -59,6 +59,7 @@ impl Life {
                 batch: "in".into(),
                 client_ref: None,
                 force: false,
+                lifetime: None,
             }),
         });
         let dirs = start(engine.clone(), instance.unwrap_or(&own), &state, configured, terms).await.expect("dirs");

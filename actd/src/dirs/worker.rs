@@ -298,9 +298,15 @@ impl Worker {
         }
     }
 
+    /// Notes an event of this directory.
+    pub(super) fn tell(&self, what: &str) {
+        self.context.engine.try_tell("dir", format!("{}: {what}", self.places.dir.display()));
+    }
+
     fn pause(&mut self, reason: String) {
         let mut shown = self.shown.lock();
         if shown.reason.as_ref() != Some(&reason) {
+            self.tell(&format!("paused: {reason}"));
             tracing::warn!(dir = %self.places.dir.display(), "the watched directory is paused: {reason}");
         }
         shown.state = "paused";
@@ -324,6 +330,7 @@ impl Worker {
         };
         if shown.state != state {
             let reason = reason.as_deref().unwrap_or("it is in order");
+            self.tell(&format!("{state}: {reason}"));
             tracing::info!(dir = %self.places.dir.display(), "watched directory: {state}: {reason}");
         }
         (shown.state, shown.reason) = (state, reason);

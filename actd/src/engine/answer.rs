@@ -68,6 +68,7 @@ impl Engine {
                 self.replies.push(Box::new(move || drop(reply.send(result))));
             }
             Command::Refresh { max_age, reply } => self.poll.refresh(max_age, now, reply),
+            Command::Tell { kind, text } => self.tell(kind, None, text),
             Command::Stop { reply } => {
                 for flight in self.flights.values() {
                     if matches!(flight.action, Action::Upload | Action::Retrieve | Action::Deliver) {

@@ -91,6 +91,11 @@ pub(crate) enum Command {
         max_age: Duration,
         reply: oneshot::Sender<()>,
     },
+    /// Note something that happened to the daemon and not to a job.
+    Tell {
+        kind: &'static str,
+        text: String,
+    },
     /// Tell when all jobs under way are at rest and their state is on disk.
     Stop {
         reply: oneshot::Sender<()>,
@@ -187,6 +192,16 @@ impl EngineHandle {
     /// recently.
     pub async fn refresh(&self, max_age: Duration) {
         let _ = self.ask(|reply| Command::Refresh { max_age, reply }).await;
+    }
+
+    /// Notes an event that is about no job: of the credential, of a directory. Its writing is not waited for.
+    pub async fn tell(&self, kind: &'static str, text: String) {
+        let _ = self.commands.send(Command::Tell { kind, text }).await;
+    }
+
+    /// The same for callers that must not wait; without room for it, it is not noted.
+    pub fn try_tell(&self, kind: &'static str, text: String) {
+        let _ = self.commands.try_send(Command::Tell { kind, text });
     }
 
     /// Jobs that are finished with, newest first, at most `limit` for which `keep` holds.

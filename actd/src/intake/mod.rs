@@ -35,6 +35,8 @@ pub struct Terms {
     pub client_ref: Option<String>,
     /// Submit in spite of errors that ARC would let pass.
     pub force: bool,
+    /// Refuse jobs whose walltime is longer than this, in seconds: what the credential has left.
+    pub lifetime: Option<u64>,
 }
 
 /// One job of a description, or the whole description if it cannot be read.
@@ -136,6 +138,9 @@ pub fn check(
             diagnostics.extend(wire(text, &index, &submission.notes));
             let outcome = match client_ref.as_deref().and_then(known) {
                 Some(key) => Outcome::Known(key),
+                None if outlives(submission, terms).is_some() => {
+                    Outcome::Refused(outlives(submission, terms).unwrap_or_default())
+                }
                 None => match spec(submission, description, base, terms).and_then(|spec| {
                     let contents = contents(submission, &spec, terms)?;
                     Ok((spec, contents))
@@ -157,6 +162,19 @@ pub fn check(
             Checked { name: submission.name.clone(), diagnostics, outcome }
         })
         .collect()
+}
+
+/// Why a job may run longer than the credential lives.
+fn outlives(submission: &Submission, terms: &Terms) -> Option<String> {
+    let (left, walltime) = (terms.lifetime?, u64::try_from(submission.job.walltime?).ok()?);
+    let minutes = |seconds: u64| seconds / 60;
+    (walltime > left).then(|| {
+        format!(
+            "its walltime is {} minutes, the credential ends in {}: make a new proxy first",
+            minutes(walltime),
+            minutes(left)
+        )
+    })
 }
 
 fn spec<'s>(
@@ -267,6 +285,7 @@ mod tests {
             batch: "b".into(),
             client_ref: None,
             force: false,
+            lifetime: None,
         }
     }
 

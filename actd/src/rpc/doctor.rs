@@ -10,7 +10,7 @@ use notify::Watcher as _;
 use url::Url;
 
 use super::Api;
-use crate::auth::actor::{remote_error, trust};
+use crate::auth::report::{remote_error, trust};
 use crate::config::Config;
 use crate::fsutil::{FsKind, fs_kind, space};
 use crate::job::Phase;

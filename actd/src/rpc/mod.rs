@@ -3,7 +3,7 @@
 //! by itself.
 
 mod answer;
-mod credential;
+pub mod credential;
 mod daemon;
 mod dirs;
 mod dispatch;
@@ -44,7 +44,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::actor::AuthHandle;
+use crate::auth::handle::AuthHandle;
 use crate::config::Config;
 use crate::daemon::listen::Socket;
 use crate::dirs::DirsHandle;
@@ -100,6 +100,8 @@ pub struct Api {
     pub clients: Clients,
     /// Columns that were read from the server lately.
     pub columns: stat::Cache,
+    /// Who needs the credential.
+    pub needs: credential::NeedsCache,
     /// When jobs were closed, in revisions.
     pub closed: look::ClosedRevs,
     /// Calls since the start.

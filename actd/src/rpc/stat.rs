@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use super::Api;
 use super::look::bad_selector;
 use super::register::register as add;
-use crate::auth::actor::remote_error;
+use crate::auth::report::remote_error;
 use crate::job::select::{self, Parsed};
 use crate::job::{Job, Key, ServerId, Time};
 use crate::remote::RemoteError;

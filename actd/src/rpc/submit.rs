@@ -37,7 +37,18 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
     if p.client_ref.as_deref().is_some_and(|r| r.is_empty() || r.len() > 200) {
         return Err(ApiError::new(Kind::BadParams, "`client_ref` must have between 1 and 200 bytes"));
     }
-    let terms = terms(&api, &p)?;
+    // A daemon that has just started may be delegating: no reason to tell the caller of a credential that is not there.
+    let _ = api.auth.problem().await;
+    let left = if p.min_lifetime_s.is_some() || p.fits_lifetime { left(&api).await } else { None };
+    if let (Some(wanted), Some(left)) = (p.min_lifetime_s, left)
+        && left < wanted
+    {
+        let what = format!("the credential ends in {} minutes; {} were asked for", left / 60, wanted / 60);
+        return Err(
+            ApiError::new(Kind::ProxyExpired, what).hint("make a new proxy (`arcproxy`): it is delegated by itself")
+        );
+    }
+    let terms = Terms { lifetime: left.filter(|_| p.fits_lifetime), ..terms(&api, &p)? };
     let rev = api.engine.board.read().rev;
     let batch = terms.batch.clone();
     let descriptions = std::mem::take(&mut p.descriptions);
@@ -72,6 +83,15 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
         wait(&api, &mut items).await;
     }
     Ok(SubmitReply { batch, rev, items })
+}
+
+/// How long the credential lives, in seconds: none, if there is none; nothing, if it does not say.
+async fn left(api: &Api) -> Option<u64> {
+    if api.auth.problem().await.is_some() {
+        return Some(0);
+    }
+    let now = std::time::SystemTime::now();
+    api.auth.ends().map(|end| end.duration_since(now).unwrap_or_default().as_secs())
 }
 
 fn terms(api: &Api, p: &SubmitParams) -> Result<Terms, ApiError> {
@@ -110,6 +130,7 @@ fn terms(api: &Api, p: &SubmitParams) -> Result<Terms, ApiError> {
         batch,
         client_ref: p.client_ref.clone(),
         force: p.force,
+        lifetime: None,
     })
 }
 

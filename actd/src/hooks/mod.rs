@@ -1,0 +1,329 @@
+//! Commands and notifications of the user's: when a job is done or has failed, a batch has come to rest, the credential
+//! is about to end.
+//!
+//! It follows the numbered events, which are on disk, and notes up to which of them everything has been run: after a crash
+//! it goes on there. So each command runs at least once; one that was running when the daemon was killed runs again, with
+//! the same `ACTD_EVENT_NUMBER`. It changes no job.
+
+mod desktop;
+pub mod facts;
+pub mod run;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use act_proto::events::Event;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::values::CommandLine;
+use crate::config::{Config, Download, Notify};
+use crate::engine::handle::EngineHandle;
+use crate::fsutil::write_atomic;
+use crate::job::{Job, Key};
+use crate::rpc::Shared;
+use facts::{End, end, of_job, rests};
+use run::{Facts, Run};
+
+/// Commands that run at a time.
+const AT_A_TIME: usize = 4;
+/// Events read from the log at a time.
+const PAGE: usize = 500;
+/// Jobs of a batch that are counted in the history.
+const MOST: usize = 10_000;
+
+/// Something to tell the user of that is no event of a job's: the credential is about to end.
+#[derive(Debug)]
+pub struct Notice {
+    /// The sentence.
+    pub text: String,
+    /// For the command.
+    pub facts: Facts,
+    /// Told when the command has run.
+    pub done: oneshot::Sender<()>,
+}
+
+/// Up to where everything has been run.
+#[derive(Debug, Serialize, Deserialize)]
+struct Position {
+    event: u64,
+}
+
+struct Follower {
+    engine: EngineHandle,
+    config: Shared,
+    file: PathBuf,
+    logs: PathBuf,
+    /// The newest event that was looked at.
+    last: u64,
+    /// Up to here is on disk.
+    kept: u64,
+    /// What runs, in the order of its events.
+    running: VecDeque<(u64, JoinHandle<()>)>,
+    /// Batches that have come to rest, and the newest event at that moment.
+    rested: HashMap<String, u64>,
+}
+
+/// Follows the events until `stop`.
+pub fn start(engine: EngineHandle, config: Shared, stop: CancellationToken) -> mpsc::Sender<Notice> {
+    let (sender, notices) = mpsc::channel(8);
+    let state = config.get().state.clone();
+    let file = state.join("hooks.json");
+    let kept = read(&file);
+    let last = kept.unwrap_or_else(|| engine.last_event());
+    let follower = Follower {
+        engine,
+        config,
+        file,
+        logs: state.join("hooks"),
+        last,
+        kept: kept.unwrap_or(0),
+        running: VecDeque::new(),
+        rested: HashMap::new(),
+    };
+    tokio::spawn(follower.follow(notices, stop));
+    sender
+}
+
+fn read(file: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    serde_json::from_str::<Position>(&text).ok().map(|p| p.event)
+}
+
+/// Whether a job's results stay on the server until somebody gets them.
+fn is_manual(job: &Job, config: &Config) -> bool {
+    config.download == Download::Manual || job.options.no_download
+}
+
+impl Follower {
+    async fn follow(mut self, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+        let mut news = self.engine.subscribe();
+        loop {
+            if !self.catch_up(&stop).await {
+                break;
+            }
+            self.note();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                // However it wakes: the log says what there is.
+                _ = news.recv() => while news.try_recv().is_ok() {},
+                () = ended(&mut self.running) => {}
+                Some(notice) = notices.recv() => self.notice(notice),
+            }
+        }
+        // What runs is ended with the daemon, and run again at its next start.
+        self.note();
+    }
+
+    /// Looks at all events there are; `false`: the daemon ends.
+    async fn catch_up(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            let (page, gap) = self.engine.events(self.last, PAGE);
+            if gap {
+                tracing::warn!("events are no longer kept that no hook has seen");
+            }
+            if page.is_empty() {
+                return true;
+            }
+            for event in page {
+                while self.running.len() >= AT_A_TIME {
+                    tokio::select! {
+                        () = stop.cancelled() => return false,
+                        () = ended(&mut self.running) => {}
+                    }
+                    self.note();
+                }
+                self.last = event.seq;
+                if event.kind == "job" {
+                    self.look(&event);
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, event: &Event) {
+        let config = self.config.get();
+        if !config.hooks.any() && config.notify == Notify::Off {
+            return;
+        }
+        let Some(job) = event.key.as_ref().and_then(|k| k.parse::<Key>().ok()).and_then(|key| self.engine.job(key))
+        else {
+            return;
+        };
+        let Some(end) = end(event, &job, is_manual(&job, &config)) else { return };
+        let told = match end {
+            End::Done => Some(("on_done", "done", config.hooks.on_done.as_ref())),
+            End::Failed => Some(("on_failed", "failed", config.hooks.on_failed.as_ref())),
+            End::Dropped => None,
+        };
+        if let Some((what, word, command)) = told {
+            let mut facts = vec![("ACTD_EVENT", word.to_owned())];
+            facts.extend(of_job(&job, event));
+            let name = job.name.as_deref().unwrap_or("without a name");
+            let note = (config.notify == Notify::Job)
+                .then(|| (format!("Job {name}: {word}"), job.error.as_deref().unwrap_or_default().to_owned()));
+            self.run(event.seq, what, job.key.to_string(), command, facts, note, job.results());
+        }
+        if let Some(batch) = job.batch.as_deref() {
+            self.batch(event, batch, &config);
+        }
+    }
+
+    /// Runs what is to be run when a batch has come to rest, once for each time that it does.
+    fn batch(&mut self, event: &Event, batch: &str, config: &Config) {
+        if self.rested.get(batch).is_some_and(|at| event.seq <= *at) {
+            return;
+        }
+        let newest = self.engine.last_event();
+        let (mut all, mut done, mut failed) = (0_u64, 0_u64, 0_u64);
+        let mut count = |job: &Job| {
+            all += 1;
+            match job.arcstate().word() {
+                Some("done") => done += 1,
+                Some("failed" | "donefailed" | "lost") => failed += 1,
+                _ => {}
+            }
+        };
+        {
+            let jobs = self.engine.board.read();
+            let own = || jobs.by_key.values().filter(|j| j.is_ours() && j.batch.as_deref() == Some(batch));
+            if own().any(|j| !rests(j, is_manual(j, config))) {
+                return;
+            }
+            own().for_each(|job| count(job));
+        }
+        self.engine.history(MOST, &mut |job| job.batch.as_deref() == Some(batch)).iter().for_each(count);
+        self.rested.insert(batch.to_owned(), newest);
+        if done + failed == 0 {
+            // Withdrawn by a person, who knows.
+            return;
+        }
+        let facts = vec![
+            ("ACTD_EVENT", "batch_done".to_owned()),
+            ("ACTD_EVENT_NUMBER", event.seq.to_string()),
+            ("ACTD_BATCH", batch.to_owned()),
+            ("ACTD_BATCH_JOBS", all.to_string()),
+            ("ACTD_BATCH_DONE", done.to_string()),
+            ("ACTD_BATCH_FAILED", failed.to_string()),
+        ];
+        let note = (config.notify != Notify::Off)
+            .then(|| (format!("Batch {batch} has ended"), format!("{all} jobs: {done} done, {failed} failed")));
+        self.run(event.seq, "on_batch_done", safe(batch), config.hooks.on_batch_done.as_ref(), facts, note, None);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let config = self.config.get();
+        let note = (config.notify != Notify::Off).then(|| ("Grid credential".to_owned(), notice.text.clone()));
+        let mut facts = vec![("ACTD_EVENT", "credential_low".to_owned())];
+        facts.extend(notice.facts);
+        let command = config.hooks.on_credential_low.as_ref();
+        let task = self.begin("on_credential_low", "credential".into(), command, facts, note, None);
+        let done = notice.done;
+        // Not among those whose events are counted: whoever asked knows when it has run.
+        tokio::spawn(async move {
+            if task.await.is_ok() {
+                // Nobody waiting any more is no error.
+                let _ = done.send(());
+            }
+        });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call for each kind of event, right above")]
+    fn run(
+        &mut self,
+        seq: u64,
+        what: &'static str,
+        about: String,
+        command: Option<&CommandLine>,
+        facts: Facts,
+        note: Option<(String, String)>,
+        dir: Option<&Path>,
+    ) {
+        if command.is_none() && note.is_none() {
+            return;
+        }
+        let task = self.begin(what, about, command, facts, note, dir);
+        self.running.push_back((seq, task));
+    }
+
+    fn begin(
+        &self,
+        what: &'static str,
+        about: String,
+        command: Option<&CommandLine>,
+        mut facts: Facts,
+        note: Option<(String, String)>,
+        dir: Option<&Path>,
+    ) -> JoinHandle<()> {
+        let config = self.config.get();
+        facts.push(("ACTD_INSTANCE", config.instance.name.clone()));
+        facts.push(("ACTD_SERVER", config.server.as_str().trim_end_matches('/').to_owned()));
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let dir = dir.map(Path::to_owned).into_iter().chain(home).find(|dir| dir.is_dir());
+        let run = command.map(|command| Run {
+            what,
+            about,
+            command: command.clone(),
+            facts,
+            dir: dir.unwrap_or_else(|| PathBuf::from("/")),
+            limit: config.hooks.timeout,
+        });
+        let logs = self.logs.clone();
+        tokio::spawn(async move {
+            if let Some((title, text)) = note {
+                desktop::show(&title, &text, &logs).await;
+            }
+            if let Some(run) = run {
+                run.run(&logs).await;
+            }
+        })
+    }
+
+    /// Writes down up to where everything has been run, if that is news.
+    fn note(&mut self) {
+        while self.running.front().is_some_and(|(_, task)| task.is_finished()) {
+            self.running.pop_front();
+        }
+        let config = self.config.get();
+        if !config.hooks.any() && config.notify == Notify::Off && self.running.is_empty() {
+            // Who turns hooks on later does not mean what has happened before.
+            if std::mem::take(&mut self.kept) != 0 {
+                let _ = std::fs::remove_file(&self.file);
+            }
+            return;
+        }
+        let event = self.running.front().map_or(self.last, |(seq, _)| seq.saturating_sub(1));
+        if event == self.kept {
+            return;
+        }
+        let written = serde_json::to_vec(&Position { event })
+            .map_err(std::io::Error::from)
+            .and_then(|text| tokio::task::block_in_place(|| write_atomic(&self.file, &text, 0o600)));
+        match written {
+            Ok(()) => self.kept = event,
+            Err(e) => tracing::warn!("{}: {e}: hooks may run again after a restart", self.file.display()),
+        }
+    }
+}
+
+/// Waits until the oldest of them has ended.
+async fn ended(running: &mut VecDeque<(u64, JoinHandle<()>)>) {
+    match running.front_mut() {
+        Some((_, task)) => {
+            let _ = task.await;
+            running.pop_front();
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// A name as a part of a file's name.
+fn safe(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-')).take(60).collect()
+}
+
+/// How long a command may take, unless the config says otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(600);
