@@ -129,6 +129,11 @@ fn mistakes_are_shown_while_they_are_typed_and_corrected_on_demand() {
     world.user.write("in/other.txt", "1\n");
     editor.tell("textDocument/didSave", &json!({"textDocument": {"uri": file.uri}}));
     assert_eq!(findings(&mut editor, &file), []);
+    // And when it is gone again, without a word from the editor.
+    std::fs::remove_file(world.user.work().join("in/other.txt")).expect("removed");
+    assert_eq!(findings(&mut editor, &file).iter().filter(|f| f.0 == "E60").count(), 1);
+    world.user.write("in/other.txt", "1\n");
+    assert_eq!(findings(&mut editor, &file), []);
     // Broken beyond recognition, and back.
     change(&mut editor, &mut file, "&(executable=\"run.sh\")", "&(executable=\"run.sh)((");
     assert!(findings(&mut editor, &file).iter().any(|f| f.0.starts_with("E0")));

@@ -18,6 +18,9 @@ pub mod scan;
 mod server;
 pub mod text;
 
+#[cfg(test)]
+mod hostile_tests;
+
 use std::sync::Arc;
 
 use lsp_server::{Connection, RequestId};

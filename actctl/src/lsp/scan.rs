@@ -102,7 +102,10 @@ pub fn tokens(text: &str) -> Vec<Token> {
 /// Where the cursor stands that is before byte `at`.
 #[must_use]
 pub fn place(text: &str, at: usize) -> Place {
-    let at = at.min(text.len());
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
     let scanner = Scanner::run(&text.as_bytes()[..at]);
     let last = scanner.tokens.last().copied();
     // The piece that the cursor touches from behind.
@@ -162,7 +165,11 @@ impl<'t> Scanner<'t> {
     }
 
     fn token(&mut self, kind: Kind, len: usize) {
-        let end = (self.at + len).min(self.text.len());
+        let mut end = (self.at + len).min(self.text.len());
+        // A delimiter of `^` is a byte, and may cut a character in two; a token never does.
+        while self.text.get(end).is_some_and(|b| b & 0xC0 == 0x80) {
+            end += 1;
+        }
         self.tokens.push(Token { kind, span: Span::new(self.at, end) });
         self.at = end;
     }
@@ -226,7 +233,14 @@ impl<'t> Scanner<'t> {
                 Some(b) if *b == delimiter && self.byte(end + 1) == delimiter => end += 2,
                 Some(b) if *b == delimiter => return self.word(end + 1 - self.at, Some(quote), true),
                 // Where the closing quote was forgotten, the next attribute is not a part of the string.
-                Some(b'\n') if self.relation_follows(end + 1) => return self.word(end - self.at, Some(quote), false),
+                Some(b'\n') if self.relation_follows(end + 1) => {
+                    self.word(end - self.at, Some(quote), false);
+                    // What was open in this relation ends with it.
+                    while self.frames.len() > 1 && self.frames.last().is_some_and(|f| f.list || f.values) {
+                        self.frames.pop();
+                    }
+                    return;
+                }
                 Some(_) => end += 1,
             }
         }
@@ -247,11 +261,10 @@ impl<'t> Scanner<'t> {
     }
 
     fn word(&mut self, len: usize, quote: Option<u8>, closed: bool) {
-        let span = Span::new(self.at, (self.at + len).min(self.text.len()));
-        let top = self.top();
-        if !top.list && !top.values {
-            top.name = Some(span);
-            return self.token(Kind::Name, len);
+        if !self.top().list && !self.top().values {
+            self.token(Kind::Name, len);
+            self.top().name = self.tokens.last().map(|t| t.span);
+            return;
         }
         self.begin();
         self.token(Kind::Value { quote, closed }, len);

@@ -1,6 +1,7 @@
 //! The editor's side: requests and notifications in, answers out. One thread; it never waits for the daemon.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use gen_lsp_types::{
@@ -31,6 +32,9 @@ use crate::failure::Failure;
 const MAX_VIEW: usize = 1_000;
 /// Jobs that a message about jobs tells of.
 const TOLD: usize = 5;
+
+/// How often it is looked whether local inputs have come or gone.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What a request gives: an answer, none yet, or an error for people.
 type Answer = Result<Option<Value>, String>;
@@ -96,8 +100,10 @@ pub(super) fn serve(
         told: BTreeMap::new(),
         asked: 0,
     };
+    let look = crossbeam_channel::tick(LOOK);
     loop {
         crossbeam_channel::select! {
+            recv(look) -> _ => server.look(),
             recv(connection.receiver) -> message => {
                 let Ok(message) = message else { return Ok(()) };
                 if server.message(message)? {
@@ -274,21 +280,22 @@ impl Server<'_> {
                 self.notify("textDocument/publishDiagnostics", PublishDiagnosticsParams::new(uri, None, Vec::new()));
             }
             // Other files may be there now.
-            "textDocument/didSave" | "workspace/didChangeWatchedFiles" => {
-                let uris: Vec<Uri> = self.documents.keys().cloned().collect();
-                for uri in uris {
-                    let Some(document) = self.documents.get_mut(&uri) else { continue };
-                    let before = document.findings.clone();
-                    document.judge();
-                    if document.findings != before
-                        && let Some(document) = self.documents.get(&uri)
-                    {
-                        self.publish(document);
-                    }
-                }
-            }
+            "textDocument/didSave" | "workspace/didChangeWatchedFiles" => self.look(),
             _ => {}
         }
+    }
+
+    /// Judges again what may have changed by other files.
+    fn look(&mut self) {
+        let mut changed = Vec::new();
+        for (uri, document) in &mut self.documents {
+            let before = std::mem::take(&mut document.findings);
+            document.judge();
+            if document.findings != before {
+                changed.push(uri.clone());
+            }
+        }
+        changed.iter().filter_map(|uri| self.documents.get(uri)).for_each(|document| self.publish(document));
     }
 
     /// Judges what has changed.

@@ -51,7 +51,8 @@ impl Text {
         }
         let line = self.starts.partition_point(|s| *s <= offset).saturating_sub(1);
         let start = self.starts.get(line).copied().unwrap_or_default();
-        let character = self.text[start..offset].chars().map(utf16).sum();
+        let in_line = self.text[start..offset].chars().take_while(|c| !matches!(c, '\n' | '\r'));
+        let character = in_line.map(utf16).sum();
         Position { line: u32::try_from(line).unwrap_or(u32::MAX), character }
     }
 

@@ -17,15 +17,15 @@ const log = (...words) => console.log(((Date.now() - began) / 1000).toFixed(1).p
 const LONG = 60_000;
 
 fs.rmSync(OUT, { recursive: true, force: true });
-for (const dir of ['data/User', 'exts']) fs.mkdirSync(path.join(OUT, dir), { recursive: true });
+for (const dir of ['data/User', 'data/Machine', 'exts']) fs.mkdirSync(path.join(OUT, dir), { recursive: true });
 fs.writeFileSync(path.join(OUT, 'data/User/settings.json'), JSON.stringify({
   'security.workspace.trust.enabled': false, 'workbench.startupEditor': 'none', 'telemetry.telemetryLevel': 'off', 'update.mode': 'none',
   'extensions.autoUpdate': false, 'extensions.autoCheckUpdates': false, 'extensions.ignoreRecommendations': true,
   'workbench.enableExperiments': false, 'workbench.tips.enabled': false, 'git.enabled': false, 'remote.autoForwardPorts': false,
   'chat.commandCenter.enabled': false, 'files.hotExit': 'off', 'workbench.colorTheme': 'Default Light Modern', 'editor.minimap.enabled': false,
-  // A login shell's PATH is in force there, not ours.
-  'actd.path': ACTCTL,
 }));
+// Paths of programs are settings of the machine. (A login shell's PATH is in force there, not ours.)
+fs.writeFileSync(path.join(OUT, 'data/Machine/settings.json'), JSON.stringify({ 'actd.path': ACTCTL }));
 fs.writeFileSync(path.join(OUT, 'config.yaml'), 'auth: none\n');
 // Nothing is asked of any gallery.
 const gallery = JSON.stringify({ serviceUrl: '', itemUrl: '', resourceUrlTemplate: '' });
