@@ -80,6 +80,15 @@ impl fmt::Display for Position {
 #[derive(Clone, Debug)]
 pub struct LineIndex {
     starts: Vec<u32>,
+    /// How many characters begin before each `STRIDE`th byte, so that a column in a very long line costs no more.
+    characters: Vec<u32>,
+}
+
+const STRIDE: usize = 1024;
+
+/// Bytes 10xxxxxx continue a character.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|b| **b & 0xC0 != 0x80).count()
 }
 
 impl LineIndex {
@@ -88,7 +97,21 @@ impl LineIndex {
     pub fn new(text: &str) -> Self {
         let mut starts = vec![0];
         starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| clamp(i + 1)));
-        Self { starts }
+        let mut sum = 0;
+        let characters = text.as_bytes().chunks(STRIDE).map(|chunk| {
+            let before = clamp(sum);
+            sum += characters(chunk);
+            before
+        });
+        Self { starts, characters: characters.collect() }
+    }
+
+    /// How many characters begin before a byte.
+    fn characters_before(&self, text: &str, at: usize) -> usize {
+        let checkpoint = at / STRIDE;
+        let known = self.characters.get(checkpoint).map_or(0, |n| *n as usize);
+        let from = if checkpoint < self.characters.len() { checkpoint * STRIDE } else { 0 };
+        known + characters(text.as_bytes().get(from..at).unwrap_or_default())
     }
 
     /// How many lines the text has (a text that ends in `\n` has an empty last line).
@@ -113,9 +136,7 @@ impl LineIndex {
         let offset = (offset as usize).min(text.len());
         let line = self.starts.partition_point(|s| *s as usize <= offset);
         let start = self.starts.get(line.saturating_sub(1)).map_or(0, |s| *s as usize);
-        let bytes = text.as_bytes().get(start..offset).unwrap_or_default();
-        // Bytes 10xxxxxx continue a character.
-        let column = bytes.iter().filter(|b| **b & 0xC0 != 0x80).count() + 1;
+        let column = self.characters_before(text, offset) - self.characters_before(text, start) + 1;
         Position { line: line.max(1), column }
     }
 }
@@ -134,5 +155,14 @@ mod tests {
         assert_eq!(index.position(text, 99).to_string(), "3:1");
         assert_eq!(index.line_span(text, 2).of(text.as_bytes()), "é(b".as_bytes());
         assert!(index.line_span(text, 9).is_empty());
+        let long = format!("{}\n{}x", "é".repeat(STRIDE), "aé".repeat(STRIDE));
+        let index = LineIndex::new(&long);
+        for (offset, column) in
+            [(0, 1), (2, 2), (2 * STRIDE, STRIDE + 1), (2 * STRIDE + 1, 1), (long.len(), 2 * STRIDE + 2)]
+        {
+            assert_eq!(index.position(&long, clamp(offset)).column, column, "{offset}");
+        }
+        let exact = "a".repeat(STRIDE);
+        assert_eq!(LineIndex::new(&exact).position(&exact, clamp(STRIDE)).column, STRIDE + 1);
     }
 }

@@ -1,15 +1,22 @@
 //! Findings for people: a sentence, the line, a mark under the place, what to do. Builds text; prints nothing.
 
-use xrsl::{Diagnostic, Level};
+use xrsl::{Diagnostic, Edit, Level, Span};
 
 use super::Checked;
 
 /// The longest part of a line that is shown.
 const MAX_LINE: usize = 160;
 
-/// All findings of a file.
+/// So many findings of a file are shown; people correct what they see and look again.
+const MAX_FINDINGS: usize = 500;
+
+/// The findings of a file.
 pub(super) fn findings(c: &Checked, color: bool) -> String {
-    c.findings.iter().map(|d| finding(c, d, color) + "\n").collect()
+    let mut out: String = c.findings.iter().take(MAX_FINDINGS).map(|d| finding(c, d, color) + "\n").collect();
+    if let more @ 1.. = c.findings.len().saturating_sub(MAX_FINDINGS) {
+        out.push_str(&format!("{}: and {more} more; --format gcc or json lists all\n\n", c.path));
+    }
+    out
 }
 
 fn paint(color: bool, code: &str, text: &str) -> String {
@@ -53,22 +60,28 @@ fn finding(c: &Checked, d: &Diagnostic, color: bool) -> String {
 fn corrected(c: &Checked, d: &Diagnostic, line: usize) -> Option<String> {
     let fix = d.fix.as_ref()?;
     let span = c.index.line_span(&c.text, line);
+    let text = c.text.get(span.range()).filter(|text| text.len() <= 4 * MAX_LINE)?;
     if !fix.edits.iter().all(|e| span.contains(e.span) && !e.text.contains('\n')) {
         return None;
     }
-    let (fixed, _) = xrsl::apply_edits(&c.text, &fix.edits);
-    let line = fixed.lines().nth(line - 1)?.to_owned();
-    (line.chars().count() <= MAX_LINE).then(|| plain(&line))
+    let within = |e: &Edit| {
+        let at = |at: u32| (at - span.start) as usize;
+        Edit::replace(Span::new(at(e.span.start), at(e.span.end)), e.text.clone())
+    };
+    let edits: Vec<Edit> = fix.edits.iter().map(within).collect();
+    let (fixed, _) = xrsl::apply_edits(text, &edits);
+    let fixed = fixed.trim_end_matches('\r');
+    (fixed.chars().count() <= MAX_LINE).then(|| plain(fixed))
 }
 
 /// The part of a line around a place, with tabs and control characters made visible; where the marks start and how many.
 fn excerpt(text: &str, start: usize, end: usize) -> (String, usize, usize) {
-    let before: Vec<char> = text.get(..start).unwrap_or_default().chars().collect();
-    let inside: Vec<char> = text.get(start..end).unwrap_or_default().chars().collect();
+    let before = text.get(..start).unwrap_or_default();
+    let inside: Vec<char> = text.get(start..end).unwrap_or_default().chars().take(MAX_LINE + 1).collect();
     let after: Vec<char> = text.get(end..).unwrap_or_default().chars().take(MAX_LINE).collect();
-    let cut = before.len().saturating_sub(MAX_LINE / 2);
-    let mut shown = if cut > 0 { "…".to_owned() } else { String::new() };
-    shown.extend(before[cut..].iter().map(|ch| visible(*ch)));
+    let from = before.char_indices().rev().nth(MAX_LINE / 2 - 1).map_or(0, |(at, _)| at);
+    let mut shown = if from > 0 { "…".to_owned() } else { String::new() };
+    shown.extend(before.get(from..).unwrap_or_default().chars().map(visible));
     let lead = shown.chars().count();
     let marked = inside.len().min(MAX_LINE);
     shown.extend(inside[..marked].iter().map(|ch| visible(*ch)));
