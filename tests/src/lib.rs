@@ -25,6 +25,7 @@ pub mod act;
 pub mod bins;
 pub mod editor;
 pub mod http;
+pub mod net;
 pub mod ran;
 pub mod sandbox;
 pub mod scratch;

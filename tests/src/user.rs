@@ -65,6 +65,16 @@ impl User {
         self.write_config(&text);
     }
 
+    /// Lets everything go through these addresses instead of the sandbox's own: the server's and the WebDAV store's.
+    ///
+    /// # Panics
+    /// The config file cannot be written.
+    pub fn reroute(&self, server: &str, webdav: &str) {
+        let text = fs::read_to_string(self.config()).expect("the config file can be read");
+        let text = text.replace(&format!("server: {}\n", self.info.server), &format!("server: {server}\n"));
+        self.write_config(&text.replace(&format!("webdav: {}\n", self.info.webdav), &format!("webdav: {webdav}\n")));
+    }
+
     /// Replaces the config file.
     ///
     /// # Panics

@@ -12,6 +12,7 @@ mod harness;
 mod hooks;
 mod lsp;
 mod main_job;
+mod network;
 #[cfg(feature = "peers")]
 mod peers;
 mod readme;

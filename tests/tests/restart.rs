@@ -12,12 +12,12 @@ use serde_json::json;
 const JOBS: usize = 12;
 
 /// A user who has delegated a proxy. Rows that lost requests leave are to go within the test, not a day later.
-fn ready(sandbox: &[&str]) -> World {
+pub(crate) fn ready(sandbox: &[&str]) -> World {
     World::ready_with(sandbox, &["orphans: 1s"])
 }
 
 /// Writes a description with an input file.
-fn write_job(world: &World, number: usize) -> String {
+pub(crate) fn write_job(world: &World, number: usize) -> String {
     world.user.write(&format!("in-{number}.txt"), format!("input {number}\n").repeat(1000));
     let file = format!("{number}.xrsl");
     world.user.write(&file, xrsl::cat(&format!("job-{number}"), &format!("in-{number}.txt")));
@@ -34,7 +34,7 @@ fn submit(world: &World, more: &[&str]) {
 }
 
 /// Waits for the end of `count` jobs, and counts.
-fn check(world: &World, count: usize) {
+pub(crate) fn check(world: &World, count: usize) {
     let user = &world.user;
     let _ = user.actctl(&["daemon", "start"]).ok();
     wait_for("all jobs to be stored", LONG * 5, || {
@@ -55,7 +55,7 @@ fn check(world: &World, count: usize) {
 }
 
 /// Kills the daemon and has it started again, after each of these pauses.
-fn kill_after(world: &World, pauses: &[u64]) {
+pub(crate) fn kill_after(world: &World, pauses: &[u64]) {
     for ms in pauses {
         // Not a wait for anything: the moment of the blow.
         thread::sleep(Duration::from_millis(*ms));

@@ -1,7 +1,7 @@
 //! PATCH /jobs: kill, fetch, resubmit, and the cancelling of rows that never became jobs.
 
 use super::trouble::{self, Repeat};
-use super::{Done, ids_of, rows, whole};
+use super::{Done, again, ids_of, rows, whole};
 use crate::failpoint;
 use crate::job::apply::{Input, Kill};
 use crate::job::fault::{Class, Fault};
@@ -113,7 +113,7 @@ pub(super) async fn cancel_rows(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> 
 
 /// Those of the rows that exist and have neither description nor name nor state.
 async fn empty_rows(act: &ActClient, ids: &crate::remote::Ids) -> Result<Vec<ServerId>, RemoteError> {
-    let details = act.details(ids, &["jobname", "jobdesc"], &["arcstate"]).await?;
+    let details = again::reading(|| act.details(ids, &["jobname", "jobdesc"], &["arcstate"])).await?;
     Ok(details.into_iter().filter(rows::is_empty).map(|row| row.id).collect())
 }
 

@@ -3,6 +3,7 @@
 //! A piece of work gets all it needs in [`Work`] and answers with [`Input`]s for the core. It never touches the store or
 //! a job's record. Every piece may be done twice: after a crash the engine asks for it again.
 
+mod again;
 mod clean;
 mod confirm;
 mod create;

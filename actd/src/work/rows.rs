@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
+use super::again;
 use crate::job::apply::Row;
 use crate::job::{Arcstate, ServerId};
 use crate::remote::act::{ActClient, Details, Info};
@@ -70,7 +71,7 @@ impl RowReader {
 
 /// These rows as they are now; one that is missing is not on the server.
 pub(super) async fn read(act: &ActClient, ids: &Ids) -> Result<HashMap<ServerId, Row>, RemoteError> {
-    let rows = act.details(ids, &["jobname"], &["JobID", "State", "arcstate"]).await?;
+    let rows = again::reading(|| act.details(ids, &["jobname"], &["JobID", "State", "arcstate"])).await?;
     Ok(rows.into_iter().map(|row| (row.id, from_columns(row.id, &row.columns))).collect())
 }
 
@@ -90,7 +91,7 @@ pub(super) async fn read_whole(
     let (client, arc) = (names(client, &["jobname"]), names(arc, &["JobID", "State", "arcstate"]));
     let client: Vec<&str> = client.iter().map(String::as_str).collect();
     let arc: Vec<&str> = arc.iter().map(String::as_str).collect();
-    let rows = act.details(ids, &client, &arc).await?;
+    let rows = again::reading(|| act.details(ids, &client, &arc)).await?;
     let whole = |row: Details| {
         let brief = from_columns(row.id, &row.columns);
         let columns = row.columns.into_iter().filter(|(_, value)| !value.is_null()).collect();

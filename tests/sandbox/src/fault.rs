@@ -152,11 +152,17 @@ pub struct Fault {
     /// Apply to this many requests; without it, for ever.
     #[serde(default)]
     pub count: Option<u64>,
+    /// Apply to each so-many-th matching request only, beginning with the first.
+    #[serde(default)]
+    pub every: Option<u64>,
     /// What goes wrong.
     pub fault: Kind,
     /// How often it was applied.
     #[serde(default)]
     pub applied: u64,
+    /// How many matching requests came since the skipped ones.
+    #[serde(default)]
+    pub seen: u64,
 }
 
 impl Fault {
@@ -222,6 +228,10 @@ impl Faults {
                 fault.skip -= 1;
                 continue;
             }
+            fault.seen += 1;
+            if fault.every.is_some_and(|every| every > 1 && fault.seen % every != 1) {
+                continue;
+            }
             if let Some(count) = &mut fault.count {
                 *count -= 1;
             }
@@ -267,5 +277,13 @@ mod tests {
         assert_eq!([take(), take(), take(), take()], [None, Some("reset"), Some("reset"), None]);
         assert_eq!(faults.take("GET", "/jobs", "").map(|kind| kind.name()), None);
         assert_eq!(faults.list()[0].applied, 2);
+    }
+
+    #[test]
+    fn every_third_request() {
+        let faults = Faults::default();
+        faults.add(serde_json::from_str(r#"{"every":3,"fault":{"kind":"reset"}}"#).unwrap());
+        let hit: Vec<bool> = (0..7).map(|_| faults.take("GET", "/", "").is_some()).collect();
+        assert_eq!(hit, [true, false, false, true, false, false, true]);
     }
 }

@@ -78,3 +78,54 @@ fn a_full_state_directory_loses_no_job() {
         assert!(known.iter().any(|job| job["id"] == row.id), "{row:?} is unknown to {known:?}");
     }
 }
+
+/// Home, state and results on a disk of 50 MB, and twice as much to come.
+#[test]
+fn everything_on_a_disk_of_fifty_megabytes() {
+    const JOBS: usize = 30;
+    const SIZE: usize = 3_000_000;
+    let world = World::with(&["--workers", "4"], &["orphans: 1s", "min_free_disk: 2MB"]);
+    let user = &world.user;
+    let _home = Disk::mount(&user.root().join("home"), "50m");
+    let _ = user.actctl(&["proxy"]).ok();
+    for n in 0..JOBS {
+        // Bytes that differ from job to job and from place to place.
+        let (first, last) = ((n + 1) * 1_000_000, (n + 1) * 1_000_000 + 999_999);
+        let script = format!("seq {first} {last} | head -c {SIZE} > big");
+        user.write(&format!("{n}.xrsl"), xrsl::with(&format!("big{n}"), &script, "(outputfiles=(\"big\" \"\"))"));
+    }
+    let files: Vec<String> = (0..JOBS).map(|n| format!("{n}.xrsl")).collect();
+    let mut args = vec!["sub", "--detach"];
+    args.extend(files.iter().map(String::as_str));
+    let _ = user.actctl(&args).ok();
+    let phase = |job: &act_proto::jobs::Job, word: &str| act_tests::user::word(&job.phase) == word;
+    let held = |job: &act_proto::jobs::Job| job.waiting.as_ref().is_some_and(|w| w.reason == "disk");
+    let mut collected = 0;
+    while collected < JOBS {
+        wait_for("results that fit, and the rest to wait", LONG * 3, || {
+            let jobs = user.jobs();
+            let stored = jobs.iter().filter(|job| phase(job, "stored")).count();
+            let full = jobs.iter().any(held) || collected + stored == JOBS;
+            if stored > 0 && full { Ok(()) } else { Err(format!("{stored} stored, {collected} collected; {jobs:?}")) }
+        });
+        user.kill_daemon();
+        // Onto another disk.
+        let get = user.actctl(&["get"]).ok();
+        collected += get.stdout.lines().filter(|line| line.starts_with("Results for job ")).count();
+    }
+    assert_eq!(collected, JOBS, "each once");
+    world.sandbox.wait_empty();
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in fs::read_dir(user.work()).unwrap().flatten().filter(|entry| entry.path().join("big").exists()) {
+        let big = fs::read(entry.path().join("big")).unwrap();
+        let text = String::from_utf8_lossy(&big[..12]).into_owned();
+        let first: usize = text.lines().next().and_then(|line| line.parse().ok()).expect("a number");
+        let n = first / 1_000_000 - 1;
+        let whole: String = (first..).take(SIZE / 7).map(|i| format!("{i}\n")).collect();
+        assert!(big == whole.as_bytes()[..SIZE], "big{n} is damaged");
+        assert!(seen.insert(n), "big{n} came twice");
+        assert_eq!(world.sandbox.runs_of(&format!("big{n}")), 1);
+    }
+    assert_eq!(seen.len(), JOBS);
+    world.sandbox.assert_no_violations();
+}

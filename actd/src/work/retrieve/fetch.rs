@@ -16,6 +16,7 @@ use crate::fsutil::{self, RelPath};
 use crate::job::fault::{Class, Fault};
 use crate::remote::act::NoResults;
 use crate::remote::{FileRange, RemoteFile, Validator};
+use crate::work::again;
 use crate::work::manifest::FileEntry;
 use crate::work::trouble::{self, blocking};
 
@@ -24,7 +25,8 @@ const QUEUE: usize = 8;
 /// A file that moves less than this in a window is given up for now: it holds a place that others could use.
 const WINDOW: Duration = Duration::from_secs(120);
 const WINDOW_MIN: u64 = 32 * 1024;
-/// Connections in a row that may break while bytes still come, before the file is left for later.
+/// Connections in a row that may break while bytes still come, before the file is left for later. (Without any bytes:
+/// as often as any read is tried.)
 const BREAKS: u32 = 5;
 /// Free disk is looked at again after so many bytes.
 const SPACE_EVERY: u64 = 16 << 20;
@@ -103,10 +105,11 @@ impl Transfer {
                 Err(failure) => {
                     let moved = self.partial.as_ref().is_some_and(|p| p.len() > before && p.version().is_some());
                     breaks += 1;
-                    if !moved
-                        || breaks > BREAKS
+                    let most = if moved { BREAKS } else { again::TRIES - 1 };
+                    if breaks > most
                         || !failure.of_exchange
                         || failure.fault.class != Class::Transient
+                        || failure.fault.retry_after_ms.is_some()
                         || self.ctx.stop.is_cancelled()
                     {
                         return Err(failure);

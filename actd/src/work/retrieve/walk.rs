@@ -8,6 +8,7 @@ use super::Failure;
 use crate::fsutil::RelPath;
 use crate::job::ServerId;
 use crate::remote::act::{ActClient, NoResults};
+use crate::work::again;
 use crate::work::manifest::Missing;
 
 /// Most files and directories of one job.
@@ -82,7 +83,7 @@ pub(super) async fn walk(
         let at = dir.as_ref().map_or("", RelPath::as_str);
         let entries = tokio::select! {
             () = stop.cancelled() => return Err(Failure::stopped()),
-            entries = act.results_list(id, at) => entries.map_err(|e| Failure::of_server(&e))?,
+            entries = again::reading(|| act.results_list(id, at)) => entries.map_err(|e| Failure::of_server(&e))?,
         };
         let mut entries = match entries {
             Ok(entries) => entries,

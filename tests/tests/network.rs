@@ -1,0 +1,81 @@
+//! A network and a server that fail again and again while jobs are submitted, run and come home: nothing is lost, nothing
+//! runs twice, nothing is left.
+
+use std::fs;
+
+use act_tests::net::Net;
+use act_tests::{LONG, World, wait_for};
+use serde_json::json;
+
+use crate::restart::{check, kill_after, ready, write_job};
+
+/// Jobs of a campaign.
+const JOBS: usize = 16;
+
+fn submit_all(world: &World) {
+    for half in 0..2 {
+        let mut args = vec!["sub".to_owned(), "--detach".to_owned()];
+        args.extend((half * JOBS / 2..(half + 1) * JOBS / 2).map(|number| write_job(world, number)));
+        args.extend((half == 1).then(|| "--webdav".to_owned()));
+        let _ = world.user.actctl(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    }
+}
+
+/// Host and port of a URL.
+fn origin(url: &str) -> (String, String) {
+    let rest = url.split_once("://").expect("a URL").1;
+    let place = rest.split('/').next().expect("a host").to_owned();
+    (place.rsplit_once(':').expect("a port").0.to_owned(), place)
+}
+
+#[test]
+fn a_network_that_cuts_delays_and_truncates() {
+    let world = ready(&["--workers", "4"]);
+    let user = &world.user;
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let (server, webdav) = (&world.sandbox.info().server, &world.sandbox.info().webdav);
+    let ((host, to), (dav_host, dav_to)) = (origin(server), origin(webdav));
+    // The computing element fetches inputs from the store the same way; what it makes of a bad network is not our concern.
+    let (net, dav) = (Net::to(&to, seed), Net::to(&dav_to, seed + 2).only_uploads(6_000));
+    user.kill_daemon();
+    user.reroute(&net.through(server, &host), &dav.through(webdav, &dav_host));
+    // Another origin is another server: its token is handed out anew.
+    let _ = user.actctl(&["proxy"]).ok();
+    net.be_bad(true);
+    dav.be_bad(true);
+    submit_all(&world);
+    wait_for("much to have gone wrong", LONG * 3, || {
+        let (harmed, stored) = (net.harmed() + dav.harmed(), stored(&world));
+        if harmed >= 60 || stored == JOBS { Ok(()) } else { Err(format!("{harmed} connections, {stored} jobs")) }
+    });
+    println!("{} + {} connections harmed, {} jobs stored", net.harmed(), dav.harmed(), stored(&world));
+    kill_after(&world, &[0]);
+    assert!(net.harmed() + dav.harmed() >= 20, "the campaign met no trouble");
+    net.be_bad(false);
+    dav.be_bad(false);
+    // What was put off for minutes is tried at once by a daemon that is new.
+    kill_after(&world, &[0]);
+    check(&world, JOBS);
+}
+
+fn stored(world: &World) -> usize {
+    let phase = |job: &act_proto::jobs::Job| act_tests::user::word(&job.phase);
+    world.user.jobs().iter().filter(|job| phase(job) == "stored").count()
+}
+
+#[test]
+fn a_server_that_answers_500_to_every_third_request() {
+    let world = ready(&["--workers", "4"]);
+    // Half of them are carried out all the same.
+    for (skip, execute) in [(0, false), (1, true)] {
+        let fault = json!({"kind": "status", "status": 500, "html": true, "execute": execute});
+        world.sandbox.fault(&json!({"every": 6, "skip": skip * 3, "path": "/jobs*", "fault": fault}));
+    }
+    submit_all(&world);
+    check(&world, JOBS);
+    assert!(world.sandbox.faults_applied() > 10, "{}", world.sandbox.faults_applied());
+    let left = fs::read_dir(world.user.results()).expect("results").flatten();
+    let left: Vec<_> = left.filter(|e| e.file_name().to_string_lossy().starts_with(".actd-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
