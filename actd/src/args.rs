@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::config::values::duration;
 
@@ -12,17 +12,23 @@ use crate::config::values::duration;
 #[derive(Debug, Parser)]
 #[command(name = "actd", version)]
 pub struct Args {
+    /// Do this instead of running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Mend a job cache that cannot be opened or read: keep every record that can be read, put the old cache aside, end
+    #[arg(long)]
+    pub recover: bool,
     /// Config file [default: $XDG_CONFIG_HOME/act-client/config.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub conf: Option<PathBuf>,
     /// URL of the aCT server, instead of the config's
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pub server: Option<String>,
     /// Port of the aCT server
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", global = true)]
     pub port: Option<u16>,
     /// State directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub state: Option<PathBuf>,
     /// Read the configuration, print as one line of JSON whether it can be used, and end
     #[arg(long)]
@@ -36,4 +42,19 @@ pub struct Args {
     /// Report to this file descriptor how the start went
     #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
     pub ready_fd: Option<i32>,
+}
+
+/// What the program does besides running.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Write all jobs as JSON lines, while no daemon runs
+    Export {
+        /// To this file, which must not be there yet; else to standard output
+        file: Option<PathBuf>,
+    },
+    /// Take jobs from such lines into a state directory that holds none
+    Import {
+        /// From this file; else from standard input
+        file: Option<PathBuf>,
+    },
 }

@@ -17,6 +17,7 @@ pub mod remote;
 pub mod rpc;
 pub mod secret;
 pub mod store;
+mod upkeep;
 pub mod work;
 
 use std::fs::File;
@@ -56,6 +57,12 @@ pub fn run(args: Args) -> ExitCode {
         Err(e) if args.check => return say(&StartReport::failed(&e), ExitCode::from(e.data.kind.exit())),
         Err(e) => return fail(&e, ready),
     };
+    if args.recover || args.command.is_some() {
+        return match upkeep::run(&config, args.command.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => fail(&e, ready),
+        };
+    }
     if let Err(e) = log::start(args.log_file.as_deref(), config.log.as_deref()) {
         return fail(&ApiError::new(Kind::LocalFile, format!("the log cannot be written: {e}")), ready);
     }

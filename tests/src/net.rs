@@ -110,14 +110,14 @@ impl State {
         let bytes = far % [60, 400, 4_000, 60_000][usize::try_from(far / 60_000 % 4).unwrap_or(0)];
         let uploads_after = self.uploads_after.load(Ordering::Relaxed);
         let plan = match which {
-            0..8 if uploads_after > 0 => Plan::CutRequest(uploads_after + far % uploads_after),
+            _ if uploads_after > 0 && which < 8 => Plan::CutRequest(uploads_after + far % uploads_after),
             _ if uploads_after > 0 => Plan::Pass,
             0 | 1 => Plan::CutRequest(bytes),
             2 | 3 => Plan::CutAnswer(bytes),
             4 => Plan::Truncate(bytes),
             5 => Plan::Stall(bytes),
             6 => Plan::Refuse,
-            7 | 8 | 9 => Plan::Delay(Duration::from_millis(far % 200)),
+            7..=9 => Plan::Delay(Duration::from_millis(far % 200)),
             _ => Plan::Pass,
         };
         if !matches!(plan, Plan::Pass | Plan::Delay(_)) {
@@ -154,8 +154,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan, is_request: bool) {
         _ => u64::MAX,
     };
     let mut buffer = [0; 16 << 10];
-    loop {
-        let Ok(n) = from.read(&mut buffer) else { break };
+    while let Ok(n) = from.read(&mut buffer) {
         if n == 0 {
             let _ = to.shutdown(Shutdown::Write);
             return;

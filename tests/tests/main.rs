@@ -20,4 +20,5 @@ mod restart;
 mod script;
 mod secrets;
 mod shared_inputs;
+mod state;
 mod verbs;

@@ -362,9 +362,18 @@ fn keeps_awake(job: &Job, proxyid: ProxyId, policy: &Policy) -> bool {
     }
 }
 
-fn store_error(e: &StoreError) -> ApiError {
-    ApiError::new(Kind::StoreFailed, e.to_string())
-        .hint("the state directory is left as it is; see `actctl daemon logs`")
+/// A store that cannot be used, in the API's words: what is wrong, and what mends it.
+pub(crate) fn store_error(e: &StoreError) -> ApiError {
+    let hint = match e {
+        StoreError::Record { source: crate::store::record::RecordError::Newer(_), .. } => {
+            "use the newer actd, or another state directory (`actd.state`); nothing was changed"
+        }
+        StoreError::Sled { .. } | StoreError::Incomplete { .. } | StoreError::Record { .. } => {
+            "nothing was changed; `actd --recover` keeps every record that can be read and puts the old cache aside"
+        }
+        StoreError::Io { .. } => "nothing was changed; see to the disk of the state directory, then start again",
+    };
+    ApiError::new(Kind::StoreFailed, e.to_string()).hint(hint)
 }
 
 fn open(config: &Config) -> Result<(Store, Loaded), ApiError> {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::job::apply::{Input, Wish};
 use crate::job::next::Action;
-use crate::job::{AfterClean, Arcstate, Delivery, Job, Key, Outcome, Phase, Retry, Time, Wishes};
+use crate::job::{AfterClean, Arcstate, Delivery, Job, Key, Outcome, Phase, Time};
 
 use super::Engine;
 use super::handle::{Command, Get, NewJob, Verb};
@@ -104,28 +104,11 @@ impl Engine {
             let mut options = new.options;
             options.has_inputs = !new.spec.inputs.is_empty();
             self.replace(Job {
-                key,
-                origin: Origin::Submitted,
-                proxyid,
                 name: new.name.map(Into::into),
                 batch: Some(new.batch.into()),
                 webdav: new.spec.webdav.as_deref().filter(|_| options.has_inputs).map(Into::into),
-                phase: Phase::Queued,
-                seen: None,
-                missing: 0,
-                wishes: Wishes::default(),
                 options,
-                delivery: None,
-                saved: None,
-                leftovers: Vec::new(),
-                retry: Retry::default(),
-                recreated: 0,
-                in_flight_until: Time::default(),
-                error: None,
-                exit_code: None,
-                submitted: now,
-                changed: now,
-                rev: 0,
+                ..Job::new(key, Origin::Submitted, proxyid, Phase::Queued, now)
             });
             self.schedule(key);
             keys.push(key);

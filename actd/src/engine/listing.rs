@@ -7,7 +7,7 @@ use act_proto::jobs::Origin;
 use crate::job::apply::{Input, Row};
 use crate::job::fault::{Class, Fault};
 use crate::job::next::Action;
-use crate::job::{Arcstate, Job, Key, Options, Phase, Retry, Seen, ServerId, Time, Wishes};
+use crate::job::{Arcstate, Job, Key, Phase, Seen, ServerId, Time};
 use crate::work::{Done, Listing};
 
 use super::{Engine, Finished};
@@ -222,34 +222,16 @@ impl Engine {
         let key = Key(self.next_key);
         self.next_key += 1;
         self.batch.next_key(self.next_key);
+        let seen = Seen {
+            arcstate: row.arcstate,
+            state: row.state.unwrap_or_default().into(),
+            run: row.run.unwrap_or_default().into(),
+            since: now,
+        };
         let job = Job {
-            key,
-            origin: Origin::Foreign,
-            proxyid,
             name: row.name.map(Into::into),
-            batch: None,
-            webdav: None,
-            phase: Phase::Active { id: row.id },
-            seen: Some(Seen {
-                arcstate: row.arcstate,
-                state: row.state.unwrap_or_default().into(),
-                run: row.run.unwrap_or_default().into(),
-                since: now,
-            }),
-            missing: 0,
-            wishes: Wishes::default(),
-            options: Options::default(),
-            delivery: None,
-            saved: None,
-            leftovers: Vec::new(),
-            retry: Retry::default(),
-            recreated: 0,
-            in_flight_until: Time::default(),
-            error: None,
-            exit_code: None,
-            submitted: now,
-            changed: now,
-            rev: 0,
+            seen: Some(seen),
+            ..Job::new(key, Origin::Foreign, proxyid, Phase::Active { id: row.id }, now)
         };
         self.replace(job);
         self.schedule(key);

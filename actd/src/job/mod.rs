@@ -509,6 +509,35 @@ pub struct Saved {
 }
 
 impl Job {
+    /// A job of which no more is known than this.
+    #[must_use]
+    pub fn new(key: Key, origin: Origin, proxyid: ProxyId, phase: Phase, now: Time) -> Self {
+        Self {
+            key,
+            origin,
+            proxyid,
+            name: None,
+            batch: None,
+            webdav: None,
+            phase,
+            seen: None,
+            missing: 0,
+            wishes: Wishes::default(),
+            options: Options::default(),
+            delivery: None,
+            saved: None,
+            leftovers: Vec::new(),
+            retry: Retry::default(),
+            recreated: 0,
+            in_flight_until: Time::default(),
+            error: None,
+            exit_code: None,
+            submitted: now,
+            changed: now,
+            rev: 0,
+        }
+    }
+
     /// The server's id, if it has one.
     #[must_use]
     pub fn id(&self) -> Option<ServerId> {

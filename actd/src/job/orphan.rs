@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn more_rows_than_were_asked_for_are_left_alone() {
         let (sent, later) = (1_000_000, 1_000_000 + 2 * DAY);
-        let rows = [row(11, sent), row(12, sent), row(13, sent)];
+        let rows = [row(11, sent + 4_000), row(12, sent + 4_000), row(13, sent + 4_000)];
         assert_eq!(found(&[post(10, sent, 2)], &rows, later), [] as [u64; 0]);
         // A second request of the same minute may have made them as well.
         assert_eq!(found(&[post(10, sent, 2), post(10, sent + 5_000, 1)], &rows, later), [11, 12, 13]);

@@ -9,35 +9,17 @@ use super::apply::{Input, Kill, Row, Wish, Words, apply};
 use super::fault::{Class, Fault};
 use super::next::{Action, Next, Policy, next};
 use super::recover::recover;
-use super::{Arcstate, Delivery, Job, Key, Options, Outcome, Phase, Retry, Time, Wishes};
+use super::{Arcstate, Delivery, Job, Key, Options, Outcome, Phase, Time};
 
 const POLICY: Policy =
     Policy { download: true, fetch_failed: false, keep_ms: 14 * 86_400_000, keep_failed_ms: 14 * 86_400_000 };
 
 pub(crate) fn new_job(inputs: bool, webdav: bool) -> Job {
     Job {
-        key: Key(7),
-        origin: Origin::Submitted,
-        proxyid: 1,
         name: Some("n".into()),
-        batch: None,
         webdav: webdav.then(|| "https://dav/x".into()),
-        phase: Phase::Queued,
-        seen: None,
-        missing: 0,
-        wishes: Wishes::default(),
         options: Options { has_inputs: inputs, ..Options::default() },
-        delivery: None,
-        saved: None,
-        leftovers: Vec::new(),
-        retry: Retry::default(),
-        recreated: 0,
-        in_flight_until: Time::default(),
-        error: None,
-        exit_code: None,
-        submitted: Time(1_000_000),
-        changed: Time(1_000_000),
-        rev: 0,
+        ..Job::new(Key(7), Origin::Submitted, 1, Phase::Queued, Time(1_000_000))
     }
 }
 

@@ -60,6 +60,43 @@ fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes all snapshots: sled makes them again from its log.
+pub(super) fn remove_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a cache of these records and puts it in place of the one that is there, which is kept: the name it has then.
+pub(super) fn replace(path: &Path, records: Vec<(sled::IVec, sled::IVec)>, cache: u64) -> Result<PathBuf, String> {
+    let new = beside(path, ".new");
+    fill(records.into_iter().map(Ok), &new, cache)?;
+    let swap = || -> io::Result<PathBuf> {
+        let mut n = 1;
+        let aside = loop {
+            let aside = beside(path, &format!(".broken-{n}"));
+            if !aside.exists() {
+                break aside;
+            }
+            n += 1;
+        };
+        File::create(new.join(COMPLETE))?.sync_all()?;
+        File::open(&new)?.sync_all()?;
+        fs::rename(path, &aside)?;
+        fs::rename(&new, path)?;
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        fs::remove_file(path.join(COMPLETE))?;
+        Ok(aside)
+    };
+    swap().map_err(|e| e.to_string())
+}
+
 /// Rewrites the cache if most of its file is dead. Returns whether it did: then the caller opens it again.
 pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, String> {
     let size = db.size_on_disk().map_err(|e| e.to_string())?;
@@ -76,7 +113,7 @@ pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, St
     }
     tracing::info!(size, live, "rewriting the job cache: most of its file is dead");
     let new = beside(path, ".new");
-    copy(db, &new, cache)?;
+    fill(db.iter().map(|item| item.map_err(|e| e.to_string())), &new, cache)?;
     let swap = || -> io::Result<()> {
         File::create(new.join(COMPLETE))?.sync_all()?;
         File::open(&new)?.sync_all()?;
@@ -93,12 +130,16 @@ pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, St
     Ok(true)
 }
 
-fn copy(from: &sled::Db, to: &Path, cache: u64) -> Result<(), String> {
+fn fill(
+    from: impl Iterator<Item = Result<(sled::IVec, sled::IVec), String>>,
+    to: &Path,
+    cache: u64,
+) -> Result<(), String> {
     let text = |e: sled::Error| e.to_string();
     let db = config(to, cache).open().map_err(text)?;
     let mut batch = sled::Batch::default();
-    for (n, item) in from.iter().enumerate() {
-        let (key, value) = item.map_err(text)?;
+    for (n, item) in from.enumerate() {
+        let (key, value) = item?;
         batch.insert(key, value);
         if n % 1_000 == 999 {
             db.apply_batch(std::mem::take(&mut batch)).map_err(text)?;

@@ -1,7 +1,7 @@
 //! The job cache as JSON lines, for people, for moving, and for the day on which sled's file is broken.
 //!
 //! One object a line, with one field that says what it is: `job` (live or closed), `spec` and `shared` with their `key`,
-//! `client_ref`.
+//! `client_ref`, `lost_post`, and the daemon's own facts.
 //! Events are not exported: they tell of the past, the jobs are the present.
 
 use std::io::{self, BufRead, Write};
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::job::orphan::LostPost;
 use crate::job::{Job, Key, Spec};
 
 use super::{Batch, Store, StoreError, number, read};
@@ -20,7 +21,10 @@ enum Line {
     Spec { key: Key, spec: Box<Spec> },
     Shared { key: Key, files: Vec<String> },
     ClientRef { name: String, key: Key },
+    LostPost { number: u64, post: LostPost },
     NextKey(u64),
+    ProxyId(i64),
+    Instance(String),
 }
 
 /// A line that cannot be taken is an error with its number, from 1.
@@ -40,7 +44,15 @@ impl Store {
                 .and_then(|()| out.write_all(b"\n"))
                 .map_err(|source| StoreError::Io { path: "the export".into(), source })
         };
-        line(&Line::NextKey(self.load()?.next_key))?;
+        let loaded = self.load()?;
+        line(&Line::Instance(self.instance_id.clone()))?;
+        line(&Line::NextKey(loaded.next_key))?;
+        if let Some(proxyid) = loaded.proxyid {
+            line(&Line::ProxyId(proxyid))?;
+        }
+        for (number, post) in loaded.lost_posts {
+            line(&Line::LostPost { number, post })?;
+        }
         for item in self.tree.iter() {
             let (key, value) = item.map_err(|e| self.sled_error(&e))?;
             match key.first() {
@@ -60,13 +72,14 @@ impl Store {
     /// Reads an export into this cache. Records of the same keys are replaced.
     ///
     /// # Errors
-    /// A line that is none of ours: nothing of its thousand is taken.
+    /// A line that is none of ours: then nothing is taken.
     pub fn import(&self, input: &mut dyn BufRead) -> Result<u64, StoreError> {
         let bad = |n: u64, why: String| StoreError::Io {
             path: Path::new("the export").to_owned(),
             source: io::Error::new(io::ErrorKind::InvalidData, format!("line {n}: {why}")),
         };
-        let mut batch = Batch::default();
+        // All of it is read before any of it is written.
+        let (mut batches, mut batch) = (Vec::new(), Batch::default());
         let mut lines = 0;
         loop {
             let mut text = String::new();
@@ -82,13 +95,20 @@ impl Store {
                 Line::Spec { key, spec } => batch.spec(key, &spec)?,
                 Line::Shared { key, files } => batch.shared(key, &files)?,
                 Line::ClientRef { name, key } => batch.client_ref(&name, key),
+                Line::LostPost { number, post } => batch.lost_post(number, &post)?,
                 Line::NextKey(next) => batch.next_key(next),
+                Line::ProxyId(proxyid) => batch.proxyid(proxyid),
+                // Results on the disk and files on WebDAV are marked with it: they stay known as this directory's.
+                Line::Instance(id) => batch.instance(&id),
             }
             if lines % 1_000 == 0 {
-                self.commit(std::mem::take(&mut batch))?;
+                batches.push(std::mem::take(&mut batch));
             }
         }
-        self.commit(batch)?;
+        batches.push(batch);
+        for batch in batches {
+            self.commit(batch)?;
+        }
         Ok(lines)
     }
 }

@@ -22,22 +22,27 @@
 //!
 //! One tree, because sled applies a batch atomically only within a tree.
 //!
+//! Beside sled's directory lies a small file with the number of the last commit: see `witness`.
+//!
 //! **A bad state directory stops the daemon** with a sentence; it is never replaced by an empty one.
 
 mod compact;
 mod export;
 pub mod prune;
 pub mod record;
+pub mod recover;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::failpoint;
 use crate::job::orphan::LostPost;
 use crate::job::{Job, Key, Spec};
 use record::{EventRecord, decode, encode};
+use witness::Witness;
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What sled said.
         why: String,
+    },
+    /// What was committed is not there any more.
+    #[error("the job cache {path} is damaged: its last {missing} changes are missing")]
+    Incomplete {
+        /// Its directory.
+        path: PathBuf,
+        /// How many.
+        missing: u64,
     },
     /// A record.
     #[error("the job cache holds a record that cannot be read ({what}): {source}")]
@@ -100,6 +113,9 @@ pub struct Store {
     // Keeps the database open: sled closes it with its last handle.
     db: sled::Db,
     file: File,
+    witness: Witness,
+    /// The number of the last commit.
+    last: Mutex<u64>,
     path: PathBuf,
     instance_id: String,
 }
@@ -116,9 +132,13 @@ pub struct Reader {
 pub struct Batch {
     batch: sled::Batch,
     changes: usize,
+    next_key: u64,
     closed: Vec<u64>,
     forgotten: Vec<u64>,
 }
+
+/// Where the number of the last commit is.
+const LAST: &[u8] = b"mlast";
 
 fn key1(kind: u8, number: u64) -> [u8; 9] {
     let mut key = [kind; 9];
@@ -150,7 +170,12 @@ impl Store {
         };
         compact::put_right(&path).map_err(io(&path))?;
         let broken = |why: String| StoreError::Sled { path: path.clone(), why };
-        let open = || compact::config(&path, CACHE).open().map_err(|e| broken(e.to_string()));
+        let open = || {
+            compact::config(&path, CACHE).open().map_err(|e| match e {
+                sled::Error::Corruption { .. } => broken("its file is damaged".into()),
+                e => broken(e.to_string()),
+            })
+        };
         let mut db = open()?;
         if compact::compact(&db, &path, CACHE).map_err(broken)? {
             drop(db);
@@ -159,9 +184,15 @@ impl Store {
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(io(&file_path))?;
         let tree: sled::Tree = sled::Tree::clone(&db);
+        let (witness, said) = Witness::open(dir).map_err(io(dir))?;
+        let last = tree.get(LAST).map_err(|e| broken(e.to_string()))?.map_or(0, |v| number(&v));
+        if last < said.commit {
+            return Err(StoreError::Incomplete { path, missing: said.commit - last });
+        }
+        let last = Mutex::new(last);
         let closed = tree.scan_prefix(b"c").keys().map(|key| key.map(|key| number(&key))).collect::<Result<_, _>>();
         let closed = Arc::new(RwLock::new(closed.map_err(|e| broken(e.to_string()))?));
-        let mut store = Self { tree, closed, db, file, path: path.clone(), instance_id: String::new() };
+        let mut store = Self { tree, closed, db, file, witness, last, path: path.clone(), instance_id: String::new() };
         store.instance_id = match store.tree.get(b"minstance").map_err(|e| store.sled_error(&e))? {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None => {
@@ -184,6 +215,14 @@ impl Store {
     #[must_use]
     pub fn instance_id(&self) -> &str {
         &self.instance_id
+    }
+
+    /// Whether it has never held a job.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn is_new(&self) -> Result<bool, StoreError> {
+        Ok(self.load()?.next_key == 1)
     }
 
     /// For readers.
@@ -233,16 +272,25 @@ impl Store {
     ///
     /// # Errors
     /// The disk is full or broken. The daemon must not go on as if it had been written.
-    pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+    pub fn commit(&self, mut batch: Batch) -> Result<(), StoreError> {
         if batch.changes == 0 {
             return Ok(());
         }
+        // In one order for everybody: the last number on disk is that of the last commit.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = *last + 1;
+        batch.batch.insert(LAST, &number.to_be_bytes());
         failpoint!("commit.before");
         self.tree.apply_batch(batch.batch).map_err(|e| self.sled_error(&e))?;
         failpoint!("commit.applied");
         self.db.flush().map_err(|e| self.sled_error(&e))?;
         self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })?;
+        *last = number;
         failpoint!("commit.after");
+        self.witness
+            .note(number, batch.next_key)
+            .map_err(|source| StoreError::Io { path: self.path.clone(), source })?;
+        drop(last);
         if !batch.closed.is_empty() || !batch.forgotten.is_empty() {
             let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
             closed.extend(batch.closed);
@@ -344,6 +392,7 @@ impl Batch {
     /// Writes the next key to give.
     pub fn next_key(&mut self, next: u64) {
         self.batch.insert(b"mnext_key", &next.to_be_bytes());
+        self.next_key = next;
         self.changes += 1;
     }
 
@@ -370,6 +419,12 @@ impl Batch {
     /// It cannot be encoded.
     pub fn lost_post(&mut self, number: u64, lost: &LostPost) -> Result<(), StoreError> {
         self.put(&key1(b'o', number), lost)
+    }
+
+    /// Writes the name of this state directory: one that moves keeps it.
+    fn instance(&mut self, id: &str) {
+        self.batch.insert(b"minstance", id.as_bytes());
+        self.changes += 1;
     }
 
     /// Forgets a lost POST: nothing of it is left on the server.
@@ -462,5 +517,7 @@ fn readable<T: serde::de::DeserializeOwned>((key, value): (sled::IVec, sled::IVe
     }
 }
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

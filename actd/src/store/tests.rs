@@ -6,33 +6,17 @@ use act_proto::jobs::Origin;
 
 use super::prune::Retention;
 use super::record::EventRecord;
+use super::recover::recover;
+use super::samples;
 use super::{Batch, Store};
-use crate::job::{Job, Key, Options, Outcome, Phase, Retry, Spec, Time, Wishes};
+use crate::job::{Job, Key, Outcome, Phase, Spec, Time};
 
 fn job(key: u64, phase: Phase) -> Job {
     Job {
-        key: Key(key),
-        origin: Origin::Submitted,
-        proxyid: 1,
         name: Some("name".into()),
         batch: Some("b".into()),
-        webdav: None,
-        phase,
-        seen: None,
-        missing: 0,
-        wishes: Wishes::default(),
-        options: Options::default(),
-        delivery: None,
-        saved: None,
-        leftovers: Vec::new(),
-        retry: Retry::default(),
-        recreated: 0,
-        in_flight_until: Time::default(),
-        error: None,
-        exit_code: None,
-        submitted: Time(5),
         changed: Time(6),
-        rev: 0,
+        ..Job::new(Key(key), Origin::Submitted, 1, phase, Time(5))
     }
 }
 
@@ -72,6 +56,8 @@ fn fill(store: &Store) {
         batch.client_ref(&format!("ref/{key}"), Key(key));
         batch.event(key, &event(key, 10)).unwrap();
     }
+    batch.lost_post(1, &samples::lost_post()).unwrap();
+    batch.next_key(4);
     store.commit(batch).unwrap();
     let mut batch = Batch::default();
     batch.job(&job(2, closed(100))).unwrap();
@@ -134,8 +120,12 @@ fn an_export_makes_the_same_cache_elsewhere() {
     assert_eq!(from.load().unwrap().jobs, to.load().unwrap().jobs);
     assert_eq!(from.reader().closed(Key(2)), to.reader().closed(Key(2)));
     assert_eq!(from.load().unwrap().next_key, to.load().unwrap().next_key);
+    assert_eq!(to.load().unwrap().lost_posts.len(), 1);
+    let empty = tempfile::tempdir().unwrap();
+    let to = Store::open(empty.path()).unwrap();
     let error = to.import(&mut b"{\"next_key\":4}\n{\"job\":{}}\n".as_slice()).unwrap_err();
-    assert!(error.to_string().contains("export"), "{error}");
+    assert!(error.to_string().contains("line 2"), "{error}");
+    assert!(to.is_new().unwrap(), "all or nothing");
 }
 
 #[test]
@@ -168,4 +158,71 @@ fn records_of_a_newer_version_are_refused_with_a_sentence() {
     }
     let error = Store::open(dir.path()).unwrap().load().unwrap_err().to_string();
     assert!(error.contains("newer actd") && error.contains("99"), "{error}");
+}
+
+/// Whatever is wrong with single records: the others are kept, and the old cache, too.
+#[test]
+fn what_can_be_read_is_kept_and_the_old_cache_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()).unwrap());
+    let whole = recover(dir.path()).unwrap();
+    assert!(whole.aside.is_none() && whole.lost.is_empty() && whole.kept > 8, "{whole:?}");
+    {
+        let store = Store::open(dir.path()).unwrap();
+        store.tree.insert(super::key1(b'j', 3), vec![1, 255, 255]).unwrap();
+        store.tree.remove(b"mnext_key").unwrap();
+        store.tree.flush().unwrap();
+        let error = store.load().unwrap_err().to_string();
+        assert!(error.contains("j 3"), "{error}");
+    }
+    let mended = recover(dir.path()).unwrap();
+    assert_eq!((mended.kept, mended.lost.len()), (whole.kept - 2, 1), "{mended:?}");
+    assert!(mended.lost[0].contains("jobs 3"), "{mended:?}");
+    assert!(mended.aside.is_some_and(|aside| aside.join("db").exists()));
+    let store = Store::open(dir.path()).unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded.jobs.iter().map(|j| j.key.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(loaded.next_key, 4, "keys are not used again");
+    assert!(store.reader().closed(Key(2)).is_some() && store.reader().spec(Key(3)).is_some());
+}
+
+/// A file of sled's that is damaged anywhere: an error or what is whole, never a crash, and never silently less.
+#[test]
+fn a_damaged_file_is_told_of_and_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()).unwrap());
+    let db = dir.path().join("jobs.sled/db");
+    let good = fs::read(&db).unwrap();
+    let used = good.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut refused = 0;
+    for at in (0..used).step_by((used / 12).max(1)) {
+        let trial = tempfile::tempdir().unwrap();
+        let path = trial.path().join("jobs.sled");
+        fs::create_dir(&path).unwrap();
+        for name in ["db", "conf"] {
+            fs::copy(dir.path().join("jobs.sled").join(name), path.join(name)).unwrap();
+        }
+        fs::copy(dir.path().join("jobs.last"), trial.path().join("jobs.last")).unwrap();
+        let mut bytes = good.clone();
+        for byte in &mut bytes[at..(at + 40).min(used)] {
+            *byte ^= 0x5a;
+        }
+        fs::write(path.join("db"), &bytes).unwrap();
+        match Store::open(trial.path()).and_then(|store| store.load()) {
+            Ok(loaded) => assert_eq!(loaded.jobs.len(), 2, "damage at {at} is not told of"),
+            Err(e) => {
+                refused += 1;
+                assert!(e.to_string().contains("changes are missing"), "{e}");
+                let done = recover(trial.path()).unwrap();
+                assert!(!done.lost.is_empty() && done.aside.is_some_and(|aside| aside.exists()), "damage at {at}");
+                let loaded = Store::open(trial.path()).unwrap().load().unwrap();
+                assert_eq!(loaded.next_key, 4, "keys are not used again");
+            }
+        }
+    }
+    assert!(refused > 0);
+    fs::write(&db, b"not a database at all").unwrap();
+    fs::remove_file(dir.path().join("jobs.sled/conf")).unwrap();
+    let error = Store::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("changes are missing"), "{error}");
 }

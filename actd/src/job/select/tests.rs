@@ -2,38 +2,22 @@
 
 use proptest::prelude::*;
 
-use super::super::{Options, Retry, Seen, Wishes};
+use super::super::Seen;
 use super::*;
 
 fn job(key: u64, id: Option<u64>, name: &str, arcstate: Option<&str>) -> Job {
+    let phase = id.map_or(Phase::Queued, |id| Phase::Active { id });
+    let submitted = Time(1000 * i64::try_from(key).unwrap());
     Job {
-        key: Key(key),
-        origin: Origin::Submitted,
-        proxyid: 1,
         name: (!name.is_empty()).then(|| name.into()),
         batch: Some(if key.is_multiple_of(2) { "even" } else { "odd" }.into()),
-        webdav: None,
-        phase: id.map_or(Phase::Queued, |id| Phase::Active { id }),
         seen: id.map(|id| Seen {
             arcstate: Arcstate::from_word(arcstate),
             state: "".into(),
             run: format!("https://ce.example.org:443/arex/rest/1.0/jobs/hash{id}").into(),
             since: Time(0),
         }),
-        missing: 0,
-        wishes: Wishes::default(),
-        options: Options::default(),
-        delivery: None,
-        saved: None,
-        leftovers: Vec::new(),
-        retry: Retry::default(),
-        recreated: 0,
-        in_flight_until: Time(0),
-        error: None,
-        exit_code: None,
-        submitted: Time(1000 * i64::try_from(key).unwrap()),
-        changed: Time(0),
-        rev: 0,
+        ..Job::new(Key(key), Origin::Submitted, 1, phase, submitted)
     }
 }
 
