@@ -182,6 +182,38 @@ systemctl --user daemon-reload
 systemctl --user reset-failed actd.service
 systemctl --user restart actd.service
 
+say "notifications come to the desktop, and hooks run under the hardening"
+cat >"$HOME/desktop.py" <<'EOF'
+import dbus, dbus.service
+from dbus.mainloop.glib import DBusGMainLoop
+from gi.repository import GLib
+DBusGMainLoop(set_as_default=True)
+bus = dbus.SessionBus()
+name = dbus.service.BusName("org.freedesktop.Notifications", bus)
+class Desktop(dbus.service.Object):
+    @dbus.service.method("org.freedesktop.Notifications", in_signature="susssasa{sv}i", out_signature="u")
+    def Notify(self, app, replaces, icon, title, text, actions, hints, timeout):
+        print(f"{app}: {title}: {text}", flush=True)
+        return 1
+Desktop(bus, "/org/freedesktop/Notifications")
+print("ready", flush=True)
+GLib.MainLoop().run()
+EOF
+/usr/bin/python3 "$HOME/desktop.py" >"$HOME/desktop.log" 2>&1 &
+desktop=$!
+await "the desktop" grep -q ready "$HOME/desktop.log"
+cat >>"$config" <<EOF
+  notify: job
+  on_done: [sh, -c, 'echo "\$ACTD_JOB_NAME in \$ACTD_RESULTS" >>~/told']
+EOF
+await "the configuration of now" sh -c "actctl config show | grep -q 'actd.notify.*job'"
+job '--loud;x' 'true' >"$HOME/loud.xrsl"
+actctl sub --batch shown "$HOME/loud.xrsl"
+await "a notification of the job" grep -qF -- "actd: Job --loud;x: done:" "$HOME/desktop.log"
+await "a notification of the batch" grep -qF "actd: Batch shown has ended: 1 jobs: 1 done, 0 failed" "$HOME/desktop.log"
+await "what the hook has written" grep -q "^--loud;x in /" "$HOME/told"
+kill "$desktop"
+
 say "it stops in time, in the middle of work"
 job slow 'sleep 600' >"$HOME/slow.xrsl"
 actctl sub "$HOME/slow.xrsl"

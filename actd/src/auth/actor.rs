@@ -415,7 +415,9 @@ impl Actor {
             None => None,
         };
         let path = chosen.clone().unwrap_or_else(|| self.config.proxy.clone());
-        let proxy = tokio::task::block_in_place(|| Proxy::load(&path)).map_err(|e| proxy_error(&e))?;
+        // Before it is read: another that comes meanwhile is then seen as another.
+        let (stamp, proxy) = tokio::task::block_in_place(|| (stamp(&path), Proxy::load(&path)));
+        let proxy = proxy.map_err(|e| proxy_error(&e))?;
         proxy.check_valid(SystemTime::now()).map_err(|e| proxy_error(&e))?;
         if self.is_another(&proxy) && !params.switch_identity && self.owner().is_some() {
             let whose = |dn: &str, fqan: Option<&str>| fqan.map_or_else(|| dn.to_owned(), |f| format!("{dn} ({f})"));
@@ -430,7 +432,7 @@ impl Actor {
         self.journal.consent = true;
         let proxy = Arc::new(proxy);
         self.delegate(&proxy, params.switch_identity).await?;
-        self.proxy_stamp = stamp(&path);
+        self.proxy_stamp = stamp;
         self.proxy = Ok(proxy);
         self.may_try_again();
         self.publish();

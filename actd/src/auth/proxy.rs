@@ -202,6 +202,11 @@ impl Proxy {
         self.limited
     }
 
+    /// Whether a proxy in it is signed with SHA-1 or worse.
+    pub fn is_weakly_signed(&self) -> bool {
+        self.chain[..self.proxies].iter().any(|cert| super::tls::is_weak(cert))
+    }
+
     /// Where it was loaded from.
     pub fn path(&self) -> &Path {
         &self.path

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVersion};
+use openssl::nid::Nid;
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509Lookup;
+use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};
 
 use super::Proxy;
 
@@ -66,6 +68,12 @@ impl Trust {
             None => {}
         }
         if let Some(proxy) = identity {
+            if proxy.is_weakly_signed() {
+                // OpenSSL would refuse to present it; what servers present is held to the same strength as otherwise.
+                builder.set_security_level(0);
+                builder.set_cipher_list("HIGH:!aNULL:!eNULL:!MD5:!3DES")?;
+                builder.set_verify_callback(SslVerifyMode::PEER, |well, context| well && is_strong(context));
+            }
             builder.set_certificate(proxy.leaf())?;
             for cert in proxy.above() {
                 builder.add_extra_chain_cert(cert.clone())?;
@@ -75,6 +83,26 @@ impl Trust {
         }
         Ok(builder)
     }
+}
+
+/// Whether the certificate that is being verified is as strong as OpenSSL's security level 2 wants it: 112 bits.
+fn is_strong(context: &mut X509StoreContextRef) -> bool {
+    let strong = context.current_cert().is_some_and(|cert| {
+        let by_itself = cert.issued(cert) == X509VerifyResult::OK;
+        let key = cert.public_key().is_ok_and(|key| key.security_bits() >= 112);
+        // Nobody relies on the signature of an authority on itself.
+        key && (by_itself || !is_weak(cert))
+    });
+    if !strong {
+        context.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+    }
+    strong
+}
+
+/// Whether a certificate is signed with SHA-1 or worse, as proxies of older VOMS tools are.
+pub(super) fn is_weak(cert: &X509Ref) -> bool {
+    let digest = cert.signature_algorithm().object().nid().signature_algorithms().map(|a| a.digest);
+    matches!(digest, Some(Nid::SHA1 | Nid::MD5 | Nid::MD4 | Nid::MD2))
 }
 
 /// Most CA certificates that are read, and the largest file: a grid CA directory has some hundreds of a few kilobytes.

@@ -40,6 +40,8 @@ use shutdown::{Asked, Signals, notify};
 
 /// How often the lock file says that the daemon lives, and the service manager is told how it does.
 const BEAT: Duration = Duration::from_secs(30);
+/// How often it is looked whether the config file has changed. It must have stayed as it is for as long.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long clients and their calls have when the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long work under way has to come to rest.
@@ -223,6 +225,9 @@ impl Daemon {
 
     async fn run(mut self, mut signals: Signals) -> Result<(), ApiError> {
         let mut beats = tokio::time::interval(BEAT);
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut file = Watched::new(&self.config.get().instance.config);
         let mut idle_since = tokio::time::Instant::now();
         let mut clients = self.clients.watch();
         let failed = loop {
@@ -231,12 +236,21 @@ impl Daemon {
                 asked = signals.next() => match asked {
                     Asked::Stop => break None,
                     Asked::Reload => {
+                        file.seen();
                         if let Err(e) = self.reload().await {
                             tracing::error!("the configuration is not changed: {e}");
                         }
                     }
                 },
+                _ = looks.tick() => if file.has_changed() {
+                    tracing::info!("the config file has changed");
+                    if let Err(e) = self.reload().await {
+                        tracing::error!("the configuration is not changed: {e}");
+                        self.engine.try_tell("server", format!("the configuration is not changed: {e}"));
+                    }
+                },
                 Some(reply) = self.reloads.recv() => {
+                    file.seen();
                     let result = self.reload().await;
                     // A caller that hung up needs no answer.
                     let _ = reply.send(result);
@@ -341,6 +355,47 @@ impl Daemon {
     }
 }
 
+/// The config file, looked at from time to time.
+struct Watched {
+    path: std::path::PathBuf,
+    in_force: Stamp,
+    last: Stamp,
+}
+
+/// What a file was; nothing: it was not there.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+impl Watched {
+    fn new(path: &std::path::Path) -> Self {
+        let now = stamp(path);
+        Self { path: path.to_owned(), in_force: now, last: now }
+    }
+
+    /// Whether it is another one than was read, and no longer being written.
+    fn has_changed(&mut self) -> bool {
+        let now = stamp(&self.path);
+        let at_rest = now == self.last;
+        self.last = now;
+        // An editor may take the file away for a moment; without it nothing could be in force.
+        if now == self.in_force || !at_rest || now.is_none() {
+            return false;
+        }
+        self.in_force = now;
+        true
+    }
+
+    /// It is being read for another reason.
+    fn seen(&mut self) {
+        self.in_force = stamp(&self.path);
+        self.last = self.in_force;
+    }
+}
+
+fn stamp(path: &std::path::Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
+}
+
 /// Ends when nobody has been there for long enough; never, if that does not matter.
 async fn idle(since: tokio::time::Instant, limit: Option<Duration>) {
     match limit {
@@ -417,9 +472,13 @@ fn hands(config: &Config, instance_id: &str, umask: u32) -> Result<Hands, ApiErr
 }
 
 fn equip(hands: &Hands, state: &AuthState) {
-    let token = state.token.as_ref().map(|t| t.secret().clone());
-    if let Err(e) = hands.equip(token, state.proxy.as_deref()) {
-        tracing::error!("the new credential cannot be used: {e}");
+    let token = || state.token.as_ref().map(|t| t.secret().clone());
+    if let Err(e) = hands.equip(token(), state.proxy.as_deref()) {
+        tracing::error!("the proxy cannot be presented to WebDAV stores and computing elements: {e}");
+        // The aCT server wants the token only.
+        if let Err(e) = hands.equip(token(), None) {
+            tracing::error!("the new credential cannot be used: {e}");
+        }
     }
 }
 

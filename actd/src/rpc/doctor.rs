@@ -177,6 +177,12 @@ fn proxy(api: &Api) -> Vec<Check> {
     for warning in proxy.warnings() {
         checks.push(Check::new("proxy", Warn, warning.clone()).hint("chmod 600 it"));
     }
+    if proxy.is_weakly_signed() {
+        checks.push(
+            Check::new("proxy", Warn, "it is signed with SHA-1, which many servers no longer take")
+                .hint("make it with a tool that signs with SHA-256, such as arcproxy"),
+        );
+    }
     if proxy.is_limited() {
         checks.push(
             Check::new("proxy", Warn, "it is a limited proxy, with which most sites start no jobs")

@@ -6,6 +6,7 @@ mod disk;
 #[cfg(feature = "editors")]
 mod emacs;
 mod nvim;
+mod proxies;
 mod side_by_side;
 mod uids;
 #[cfg(feature = "editors")]
