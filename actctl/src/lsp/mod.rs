@@ -21,6 +21,7 @@ pub mod text;
 #[cfg(test)]
 mod hostile_tests;
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use lsp_server::{Connection, RequestId};
@@ -42,6 +43,10 @@ type Done = (RequestId, Result<commands::Outcome, Failure>);
 /// # Errors
 /// What the editor sends is no language server protocol.
 pub async fn run(ctx: &Ctx) -> Outcome {
+    if std::io::stdin().is_terminal() {
+        return Err(Failure::usage("`lsp` talks to an editor, not to a terminal")
+            .hint("actctl/editors has plugins, and the README lines for other editors; `actctl check` is for people"));
+    }
     let (news_in, news) = crossbeam_channel::bounded(NEWS);
     let (done_in, done) = crossbeam_channel::bounded::<Done>(ORDERS);
     let (orders_in, mut orders) = mpsc::channel::<(RequestId, commands::Order)>(ORDERS);

@@ -255,6 +255,8 @@ impl Listen {
         let http = Http { api: api.clone(), methods: methods.clone() };
         let router = Router::new()
             .route("/rpc", post(call).get(websocket))
+            // Where tools ask that cannot be told a path.
+            .route("/", post(call).get(websocket))
             .route("/healthz", get(healthz))
             .route("/metrics", get(metrics))
             .with_state(http);

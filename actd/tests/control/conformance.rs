@@ -285,7 +285,7 @@ fn a_websocket_is_bounded_and_says_so() {
     assert_eq!(answer["error"]["code"], -32600, "{answer}");
     assert!(!socket.read().is_ok_and(|m| m.is_text()), "and then it hangs up");
     // Pings are answered, and a connection that has become a WebSocket counts as one.
-    let (mut socket, _) = tungstenite::client("ws://localhost/rpc", connect(&home)).expect("a WebSocket");
+    let (mut socket, _) = tungstenite::client("ws://localhost/", connect(&home)).expect("a WebSocket");
     socket.send(Message::Ping("x".into())).expect("send");
     assert!(matches!(socket.read(), Ok(Message::Pong(_))));
     socket.close(None).expect("close");

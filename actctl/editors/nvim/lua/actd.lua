@@ -122,7 +122,11 @@ function M.attach(bufnr)
         execute(command.command, command.arguments[1])
       end
     end
-    client_id = vim.lsp.start_client(settings)
+    if vim.fn.has('nvim-0.11') == 1 then
+      client_id = vim.lsp.start(settings, { attach = false })
+    else
+      client_id = vim.lsp.start_client(settings)
+    end
   end
   if not client_id then
     return
