@@ -43,9 +43,15 @@ impl<'a> Act<'a> {
     #[track_caller]
     #[must_use = "look at how it ended"]
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.user.run(self.command(args), LONG)
+    }
+
+    /// `act` with these arguments, to be run in some other way.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.user.command(program());
         command.args(args).env("PYTHONPATH", &self.site);
-        self.user.run(command, LONG)
+        command
     }
 }
 

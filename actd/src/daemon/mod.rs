@@ -48,6 +48,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(20);
 /// Files of one job that are downloaded at a time.
 const FILES_PER_JOB: usize = 4;
+/// For each input that is uploaded at a time so many jobs are under way.
+const JOBS_AHEAD: usize = 8;
 
 /// How the daemon was started.
 #[derive(Debug)]
@@ -487,7 +489,8 @@ fn engine_config(config: &Config) -> EngineConfig {
         policy: config.policy(),
         results: config.results.clone(),
         poll: (config.poll_min, config.poll_max),
-        uploads: config.transfers,
+        // More jobs than files that are moved at a time: while the ends of some are made durable, others have work to do.
+        uploads: config.transfers * JOBS_AHEAD,
         downloads: config.transfers,
         history_ms: i64::try_from(config.history.as_millis()).unwrap_or(i64::MAX),
         orphans_ms: i64::try_from(config.orphans.as_millis()).unwrap_or(i64::MAX),

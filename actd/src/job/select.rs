@@ -102,12 +102,20 @@ fn range(text: &str) -> Result<Term, BadSelector> {
 pub struct Jobs<'a> {
     /// All, by key.
     pub by_key: &'a BTreeMap<Key, Arc<Job>>,
+    /// Those on the server, by its id: a shorter way to them.
+    pub by_id: &'a BTreeMap<ServerId, Key>,
 }
 
 impl Jobs<'_> {
     /// By the server's id: what a person sees under that number, be it on the server or stored here.
     fn by_id(self) -> HashMap<ServerId, Key> {
         self.by_key.values().filter(|j| is_shown(j)).filter_map(|j| Some((j.id()?, j.key))).collect()
+    }
+
+    /// The job on the server with this id.
+    fn on_server(self, id: ServerId) -> Option<Key> {
+        let key = self.by_id.get(&id)?;
+        self.by_key.get(key).filter(|j| is_shown(j) && j.id() == Some(id)).map(|j| j.key)
     }
 }
 
@@ -196,9 +204,14 @@ impl Parsed {
         }
         let mut found = BTreeSet::new();
         let mut missing = Vec::new();
-        let needs_ids =
-            self.terms.iter().any(|(_, term)| !matches!(term, Term::Key(_) | Term::Last(_) | Term::Batch(_)));
-        let by_id = if needs_ids { jobs.by_id() } else { HashMap::new() };
+        // Among very many jobs the index of all costs more than the question.
+        let has_short_way = |term: &Term| match term {
+            Term::Id(id) => jobs.on_server(*id).is_some(),
+            Term::Range(..) | Term::List(_) => false,
+            Term::Key(_) | Term::Last(_) | Term::Batch(_) | Term::Word(_) => true,
+        };
+        let short = self.terms.iter().all(|(_, term)| has_short_way(term));
+        let by_id = if short { HashMap::new() } else { jobs.by_id() };
         for (text, term) in &self.terms {
             resolve(text, term, jobs, &by_id, &mut found, &mut missing);
         }
@@ -258,9 +271,9 @@ fn resolve(
     let mut hit = false;
     match term {
         Term::Id(id) => {
-            if let Some(key) = by_id.get(id) {
+            if let Some(key) = by_id.get(id).copied().or_else(|| jobs.on_server(*id)) {
                 hit = true;
-                found.insert(*key);
+                found.insert(key);
             }
         }
         Term::Range(from, to, step) => {

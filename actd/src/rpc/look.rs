@@ -67,7 +67,7 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
     let (mut jobs, view, rev, as_of, mut missing) = {
         let board = api.engine.board.read();
-        let selection = parsed.select(select::Jobs { by_key: &board.by_key });
+        let selection = parsed.select(select::Jobs { by_key: &board.by_key, by_id: &board.by_id });
         let newer = |j: &Arc<Job>| p.since_rev.is_none_or(|rev| rev > board.rev || j.rev > rev);
         let jobs: Vec<Arc<Job>> =
             selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| newer(j)).cloned().collect();
@@ -203,7 +203,7 @@ pub(super) fn one(api: &Api, selector: &str) -> Result<Arc<Job>, ApiError> {
     let parsed = Parsed::new(&filter).map_err(bad_selector)?;
     let live: Vec<Arc<Job>> = {
         let board = api.engine.board.read();
-        let keys = parsed.select(select::Jobs { by_key: &board.by_key }).keys;
+        let keys = parsed.select(select::Jobs { by_key: &board.by_key, by_id: &board.by_id }).keys;
         keys.iter().filter_map(|k| board.by_key.get(k)).cloned().collect()
     };
     let found = if live.is_empty() {

@@ -45,10 +45,10 @@ struct Meant {
 }
 
 /// Jobs that another client submitted a moment ago are meant, too: the list must not be old. Keys are our own jobs'.
-async fn fresh(api: &Api, filter: &Filter) -> Result<(), ApiError> {
+async fn fresh(api: &Api, filter: &Filter, age_ms: u64) -> Result<(), ApiError> {
     let own = |text: &String| matches!(Term::parse(text), Ok(Term::Key(_)));
     if filter.select.is_empty() || !filter.select.iter().all(own) {
-        refresh(api, Some(FRESH_MS)).await;
+        refresh(api, Some(age_ms)).await;
         // "No such job" may only be said by who has seen the list.
         if api.engine.as_of().is_none() {
             no_list(api)?;
@@ -79,12 +79,21 @@ fn checked(filter: &Filter) -> Result<Parsed, ApiError> {
 
 async fn meant(api: &Api, filter: &Filter, allows: impl Fn(&Job) -> bool) -> Result<Meant, ApiError> {
     let parsed = checked(filter)?;
-    fresh(api, filter).await?;
-    let board = api.engine.board.read();
-    let selection = parsed.select(select::Jobs { by_key: &board.by_key });
-    let jobs = selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| select::is_shown(j)).cloned();
-    let (fit, unfit) = jobs.partition(|j| allows(j));
-    Ok(Meant { fit, unfit, missing: selection.missing })
+    fresh(api, filter, FRESH_MS).await?;
+    let look = || {
+        let board = api.engine.board.read();
+        let selection = parsed.select(select::Jobs { by_key: &board.by_key, by_id: &board.by_id });
+        let jobs = selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| select::is_shown(j)).cloned();
+        let (fit, unfit): (Vec<_>, Vec<_>) = jobs.partition(|j| allows(j));
+        Meant { fit, unfit, missing: selection.missing }
+    };
+    let meant = look();
+    if !meant.fit.is_empty() && meant.missing.is_empty() {
+        return Ok(meant);
+    }
+    // It may have come about since that list.
+    fresh(api, filter, 0).await?;
+    Ok(look())
 }
 
 fn keys(jobs: &[Arc<Job>]) -> Vec<Key> {

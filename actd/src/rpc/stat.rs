@@ -131,7 +131,7 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
     refresh(api, p.max_age_ms).await;
     let (mut jobs, mut missing, as_of, mut warnings) = {
         let board = api.engine.board.read();
-        let selection = parsed.select(select::Jobs { by_key: &board.by_key });
+        let selection = parsed.select(select::Jobs { by_key: &board.by_key, by_id: &board.by_id });
         let jobs: Vec<Arc<Job>> = selection.keys.iter().filter_map(|k| board.by_key.get(k)).cloned().collect();
         let mut warnings = Vec::new();
         let problem = board.gates.credential.clone().or(board.gates.server.as_ref().map(|(why, _)| why.clone()));

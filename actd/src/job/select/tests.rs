@@ -29,7 +29,9 @@ fn world(jobs: Vec<Job>) -> World {
 
 impl World {
     fn select(&self, filter: &Filter) -> Result<Selection, BadSelector> {
-        Ok(Parsed::new(filter)?.select(Jobs { by_key: &self.0 }))
+        let on_server = self.0.values().filter(|j| j.on_server());
+        let by_id = on_server.filter_map(|j| Some((j.id()?, j.key))).collect();
+        Ok(Parsed::new(filter)?.select(Jobs { by_key: &self.0, by_id: &by_id }))
     }
 
     fn keys(&self, select: &[&str]) -> Vec<u64> {
