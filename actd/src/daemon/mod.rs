@@ -48,7 +48,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(20);
 /// Files of one job that are downloaded at a time.
 const FILES_PER_JOB: usize = 4;
-/// For each input that is uploaded at a time so many jobs are under way.
+/// For each file that is moved at a time so many jobs are under way: many are small.
 const JOBS_AHEAD: usize = 8;
 
 /// How the daemon was started.
@@ -491,7 +491,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         poll: (config.poll_min, config.poll_max),
         // More jobs than files that are moved at a time: while the ends of some are made durable, others have work to do.
         uploads: config.transfers * JOBS_AHEAD,
-        downloads: config.transfers,
+        downloads: config.transfers * JOBS_AHEAD,
         history_ms: i64::try_from(config.history.as_millis()).unwrap_or(i64::MAX),
         orphans_ms: i64::try_from(config.orphans.as_millis()).unwrap_or(i64::MAX),
     }

@@ -145,6 +145,7 @@ struct Engine {
     /// When the last thing that we did to a job was answered: older lists prove nothing about it.
     touched: HashMap<Key, Time>,
     confirm_since: Option<Time>,
+    clean_since: Option<Time>,
     disk_until: Time,
     server_failures: u16,
 
@@ -210,6 +211,7 @@ pub fn start(
         busy: HashMap::new(),
         touched: HashMap::new(),
         confirm_since: None,
+        clean_since: None,
         disk_until: Time::default(),
         server_failures: 0,
         left: HashMap::new(),
@@ -367,7 +369,7 @@ impl Engine {
         if let Some((due, _)) = self.due.first() {
             at = at.min(*due);
         }
-        if let Some(since) = self.confirm_since {
+        for since in [self.confirm_since, self.clean_since].into_iter().flatten() {
             at = at.min(since.plus(plan::CONFIRM_WAIT_MS));
         }
         if let Some(deadline) = self.waiters.iter().map(|w| w.deadline).min() {

@@ -15,7 +15,7 @@ use crate::work::{BATCH, Retrieve, Work};
 use super::shared::is_over;
 use super::{Engine, Flight};
 
-/// A description waits at most so long for others to go with it, milliseconds.
+/// A description, or a row to be dropped, waits at most so long for others to go with it, milliseconds.
 pub(super) const CONFIRM_WAIT_MS: i64 = 1_000;
 
 /// A piece of work to begin once the turn is durable.
@@ -119,6 +119,9 @@ impl Engine {
         if action == Action::Confirm && !self.confirm_now(ready, now) {
             return None;
         }
+        if action == Action::Clean && !self.clean_now(ready, now) {
+            return None;
+        }
         if ready == 0 {
             return None;
         }
@@ -152,6 +155,22 @@ impl Engine {
         let go = ready >= BATCH || !coming || now.since(since) >= CONFIRM_WAIT_MS;
         if go {
             self.confirm_since = None;
+        }
+        go
+    }
+
+    /// Rows are dropped many at a time, too: while downloads are under way that will soon have more to drop, at most a
+    /// second is waited for them.
+    fn clean_now(&mut self, ready: usize, now: Time) -> bool {
+        if ready == 0 {
+            self.clean_since = None;
+            return false;
+        }
+        let since = *self.clean_since.get_or_insert(now);
+        let coming = self.busy.get(&Action::Retrieve).copied().unwrap_or(0) > 0;
+        let go = ready >= BATCH || !coming || now.since(since) >= CONFIRM_WAIT_MS;
+        if go {
+            self.clean_since = None;
         }
         go
     }

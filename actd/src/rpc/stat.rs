@@ -197,8 +197,8 @@ pub(super) async fn refresh(api: &Api, max_age_ms: Option<u64>) {
     }
     let max_age = match max_age_ms {
         Some(ms) => Duration::from_millis(ms),
-        // A daemon that has just started knows nothing yet: its first list is worth waiting for.
-        None if never => Duration::from_secs(u64::from(u32::MAX)),
+        // A daemon that has no jobs on disk knows nothing yet when it starts: its first list is worth waiting for.
+        None if never && api.engine.board.read().by_key.is_empty() => Duration::from_secs(u64::from(u32::MAX)),
         None => return,
     };
     let _ = tokio::time::timeout(PATIENCE, api.engine.refresh(max_age)).await;

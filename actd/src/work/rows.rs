@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -13,10 +14,13 @@ use crate::remote::{Ids, MAX_IDS, RemoteError};
 
 use tokio::sync::oneshot;
 
+/// So long askers are waited for.
+const GATHER: Duration = Duration::from_millis(20);
+
 type Answer = Result<Option<Row>, RemoteError>;
 
 /// Reads rows for many askers at once: while a request is out, those who come wait for the next one, which is for all
-/// of them. Nobody waits for others to come.
+/// of them. Who knows that others are about to come waits for them a moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RowReader(Arc<Mutex<Queue>>);
 
@@ -28,7 +32,7 @@ struct Queue {
 
 impl RowReader {
     /// The row as it is after this call was made; none: it is not on the server.
-    pub(super) async fn row(&self, act: &ActClient, id: ServerId) -> Answer {
+    pub(super) async fn row(&self, act: &ActClient, id: ServerId, others: bool) -> Answer {
         let (sender, answer) = oneshot::channel();
         let first = {
             let mut queue = self.lock();
@@ -37,7 +41,8 @@ impl RowReader {
         };
         if first {
             // A task of its own: the asker may leave, the others must not wait for it.
-            tokio::spawn(self.clone().read_all(act.clone()));
+            let wait = if others { GATHER } else { Duration::ZERO };
+            tokio::spawn(self.clone().read_all(act.clone(), wait));
         }
         match answer.await {
             Ok(answer) => answer,
@@ -46,8 +51,9 @@ impl RowReader {
         }
     }
 
-    async fn read_all(self, act: ActClient) {
+    async fn read_all(self, act: ActClient, wait: Duration) {
         loop {
+            tokio::time::sleep(wait).await;
             let batch: Vec<_> = {
                 let mut queue = self.lock();
                 let count = queue.waiting.len().min(MAX_IDS);

@@ -203,8 +203,8 @@ impl Transfer {
                 }
             }
             drop(queue);
-            // A note that cannot be written costs a resumption, not the data.
-            if result.is_ok() && partial.note(&path).is_err() {
+            // A note that cannot be written costs a resumption, not the data. What is whole needs none.
+            if result.is_ok() && !partial.is_whole() && partial.note(&path).is_err() {
                 tracing::debug!(%path, "cannot note how far the download is");
             }
             (partial, result)

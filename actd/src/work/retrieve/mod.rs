@@ -290,9 +290,11 @@ async fn fetch_all(ctx: &Arc<Context>, paths: Vec<RelPath>) -> Result<Vec<(RelPa
 
 /// Makes sure that the server's row still is of the run whose results these are to be.
 async fn same_run(ctx: &Arc<Context>, job: &Retrieve) -> Result<(), Failure> {
+    // Other jobs' files are being downloaded: their rows will be asked for soon, too.
+    let others = ctx.hands.downloads.available_permits() < ctx.hands.config.downloads;
     let row = tokio::select! {
         () = ctx.stop.cancelled() => return Err(Failure::stopped()),
-        row = ctx.tools.rows.row(&ctx.tools.act, ctx.id) => row.map_err(|e| Failure::of_server(&e))?,
+        row = ctx.tools.rows.row(&ctx.tools.act, ctx.id, others) => row.map_err(|e| Failure::of_server(&e))?,
     };
     let Some(row) = row else {
         let why = format!("job {} was removed from the server before all its results were here", ctx.id);

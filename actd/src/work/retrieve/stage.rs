@@ -258,6 +258,11 @@ impl Partial {
         self.version.as_ref()
     }
 
+    /// Whether all of its version is here.
+    pub(super) fn is_whole(&self) -> bool {
+        self.version.as_ref().is_some_and(|(_, total)| *total == self.len)
+    }
+
     pub(super) fn is_of(&mut self, version: Option<(String, u64)>) {
         self.version = version;
     }
