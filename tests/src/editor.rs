@@ -135,6 +135,14 @@ impl Editor {
     /// It does not end.
     pub fn end(mut self) -> ExitStatus {
         self.stdin = None;
+        self.ended()
+    }
+
+    /// Waits for its end without hanging up.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn ended(mut self) -> ExitStatus {
         crate::wait_for("the end of actctl", LONG, || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("{other:?}")),

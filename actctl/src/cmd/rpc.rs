@@ -2,6 +2,7 @@
 //! talk to a child process and to no socket.
 
 use std::io::Read;
+use std::time::Duration;
 
 use act_proto::ApiError;
 use serde_json::value::RawValue;
@@ -11,6 +12,9 @@ use crate::cli::Rpc;
 use crate::connect::{self, Start};
 use crate::ctx::Ctx;
 use crate::failure::{Failure, OK, Outcome};
+
+/// How long after the daemon stdin may end for it to be the end that was meant.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// Runs the verb.
 ///
@@ -94,7 +98,11 @@ async fn bridge(ctx: &Ctx) -> Outcome {
         }
         shown = &mut down => {
             shown.map_err(|e| Failure::stdout(&e))?;
-            Err(lost())
+            // An HTTP request may ask for that, and stdin ends at the same moment.
+            match tokio::time::timeout(ENDING, up).await {
+                Ok(_) => Ok(OK),
+                Err(_) => Err(lost()),
+            }
         }
     }
 }

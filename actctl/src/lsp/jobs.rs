@@ -207,7 +207,7 @@ fn file(description: &str) -> &str {
 }
 
 impl Jobs {
-    /// Forgets all jobs: another list follows.
+    /// Forgets all jobs.
     pub fn clear(&mut self) {
         self.by_number.clear();
         self.by_file.clear();

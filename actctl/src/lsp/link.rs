@@ -33,10 +33,12 @@ const MAX_DESCRIPTION: u64 = 1 << 20;
 /// What there is to tell the editor's side.
 #[derive(Debug)]
 pub enum News {
-    /// A daemon is there; another list of all its jobs follows.
+    /// A daemon is there; a list of all its jobs follows.
     Connected,
     /// It is gone.
     Lost,
+    /// All jobs; what was known before is no more.
+    All(Vec<Job>),
     /// Jobs as they are now.
     Jobs(Vec<Job>),
     /// Groups of clusters.
@@ -83,7 +85,7 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
     let descriptions: BTreeSet<String> =
         all.iter().rev().filter_map(|j| j.description.clone()).take(DESCRIPTIONS).collect();
     let gone = |_| ApiError::new(act_proto::Kind::Stopping, "the editor has gone");
-    news.send(News::Jobs(all)).map_err(gone)?;
+    news.send(News::All(all)).map_err(gone)?;
     let aside = news.clone();
     tokio::task::spawn_blocking(move || aside.send(News::Environments(environments(&descriptions))));
     let (asked, aside) = (client.clone(), news.clone());

@@ -497,13 +497,12 @@ impl Server<'_> {
 
     fn news(&mut self, news: News) {
         match news {
-            News::Connected => {
-                self.jobs.clear();
-                self.jobs.connected = true;
-                // The list follows at once.
-                return;
-            }
+            News::Connected => self.jobs.connected = true,
             News::Lost => self.jobs.connected = false,
+            News::All(jobs) => {
+                self.jobs.clear();
+                self.jobs.update(jobs);
+            }
             News::Jobs(jobs) => self.jobs.update(jobs),
             News::Groups(groups) => self.jobs.known.groups = groups,
             News::Clusters(clusters) => self.jobs.known.server_clusters = clusters,

@@ -96,5 +96,5 @@ fn the_bridge_waits_for_its_first_word_and_tells_when_the_daemon_goes() {
     bridge.result("events.subscribe", &json!({"types": ["end"]}));
     bridge.result("daemon.stop", &json!({}));
     assert_eq!(bridge.notified("events.event")["result"]["type"], "end");
-    assert_eq!(bridge.end().code(), Some(8));
+    assert_eq!(bridge.ended().code(), Some(8));
 }
