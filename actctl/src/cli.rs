@@ -6,9 +6,11 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use crate::cli_jobs::{Bulk, Cat, Get, History, Log, Ls, Run, Stat, Sub, Tail, Wait, Webdav, Why};
 use crate::cli_xrsl::{Check, Fmt};
+use crate::complete;
 
 /// Submit, watch and collect jobs of an aCT server through actd.
 #[derive(Debug, Parser)]
@@ -160,7 +162,7 @@ pub struct Events {
     #[arg(long)]
     pub no_follow: bool,
     /// Only events about these jobs
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::jobs))]
     pub select: Vec<String>,
 }
 
@@ -209,7 +211,7 @@ pub struct DirAdd {
 #[derive(Debug, Args)]
 pub struct DirOne {
     /// The directory
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", add = ArgValueCompleter::new(complete::dirs))]
     pub dir: PathBuf,
 }
 

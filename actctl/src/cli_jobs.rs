@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::complete;
 
 /// Which jobs.
 #[derive(Debug, Clone, Default, Args)]
@@ -12,13 +15,13 @@ pub struct JobArgs {
     #[arg(short, long)]
     pub all: bool,
     /// IDs of jobs: 5,7-9; or a file with IDs, or - for stdin
-    #[arg(short, long, allow_negative_numbers = true)]
+    #[arg(short, long, allow_negative_numbers = true, add = ArgValueCompleter::new(complete::ids))]
     pub id: Option<String>,
     /// Substring that jobs should have in name
     #[arg(short, long, default_value = "", hide_default_value = true)]
     pub name: String,
     /// Only jobs in this state; repeatable
-    #[arg(short, long = "state", value_name = "STATE")]
+    #[arg(short, long = "state", value_name = "STATE", add = ArgValueCompleter::new(complete::states))]
     pub states: Vec<String>,
     /// Only jobs of the last 90s, 30m, 2h, 3d, or since an RFC 3339 time
     #[arg(long, value_name = "AGE")]
@@ -27,7 +30,7 @@ pub struct JobArgs {
     #[arg(long)]
     pub fail_empty: bool,
     /// 28517, 28517-28520, 1-9:2, j12, last, last:5, @batch, an ARC job URL or its hash, a job's name
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::jobs))]
     pub select: Vec<String>,
 }
 
@@ -49,13 +52,13 @@ pub struct Sub {
     #[arg(long)]
     pub no_dedupe: bool,
     /// A name of a list of clusters in the config under "clusters", or a comma separated list of cluster URLs
-    #[arg(long, default_value = "default", value_name = "CLUSTERLIST")]
+    #[arg(long, default_value = "default", value_name = "CLUSTERLIST", add = ArgValueCompleter::new(complete::clusters))]
     pub clusterlist: String,
     /// Directory that relative input paths are relative to; without it: the current one
     #[arg(long, value_name = "DIR")]
     pub base_dir: Option<PathBuf>,
     /// Name for all these jobs, for selections with @NAME
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::batches))]
     pub batch: Option<String>,
     /// Where results go, instead of the config's directory
     #[arg(long, value_name = "DIR")]
@@ -237,7 +240,7 @@ pub struct History {
 #[derive(Debug, Args)]
 pub struct Log {
     /// The job
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::jobs))]
     pub job: String,
 }
 
@@ -262,7 +265,7 @@ pub struct Tail {
     #[arg(short = 'e', long)]
     pub stderr: bool,
     /// The job
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::jobs))]
     pub job: String,
     /// Another of its files
     #[arg(value_name = "PATH", conflicts_with = "stderr")]

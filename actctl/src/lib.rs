@@ -7,6 +7,7 @@ pub mod cli;
 pub mod cli_jobs;
 pub mod cli_xrsl;
 pub mod cmd;
+pub mod complete;
 pub mod connect;
 pub mod ctx;
 pub mod failure;
@@ -28,6 +29,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use clap_complete::CompleteEnv;
 
 use crate::cli::Cli;
 use crate::ctx::Ctx;
@@ -37,6 +39,13 @@ use crate::failure::{BROKEN_PIPE, BUG, Failure, INTERRUPTED, OK, USAGE};
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let program = words::program(args.first().map(OsString::as_os_str));
+    // The shell asks what could come next: see `completions`.
+    let asked = CompleteEnv::with_factory(|| Cli::command().name(program).bin_name(program));
+    match asked.try_complete(args.clone(), std::env::current_dir().ok().as_deref()) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::from(OK),
+        Err(_) => return ExitCode::from(USAGE),
+    }
     let json = args.iter().any(|a| a == "--json");
     let parsed = Cli::command().name(program).bin_name(program).try_get_matches_from(words::join_webdav(args));
     let cli = match parsed.and_then(|m| Cli::from_arg_matches(&m)) {

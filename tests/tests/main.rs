@@ -1,6 +1,7 @@
 //! The integration tests: one program, so that it is linked once. Each module is a part of a user's day.
 
 mod bulk;
+mod completion;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod credential;
