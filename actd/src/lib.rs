@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod intake;
 pub mod job;
 pub mod log;
+mod memory;
 pub mod remote;
 pub mod rpc;
 pub mod secret;
@@ -66,6 +67,7 @@ pub fn run(args: Args) -> ExitCode {
     if let Err(e) = log::start(args.log_file.as_deref(), config.log.as_deref()) {
         return fail(&ApiError::new(Kind::LocalFile, format!("the log cannot be written: {e}")), ready);
     }
+    memory::tame();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&ApiError::new(Kind::Internal, format!("no threads: {e}")), ready),

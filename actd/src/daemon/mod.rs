@@ -271,6 +271,7 @@ impl Daemon {
                 _ = clients.changed() => idle_since = tokio::time::Instant::now(),
                 _ = beats.tick() => {
                     self.beat();
+                    tokio::task::spawn_blocking(crate::memory::give_back);
                     if *clients.borrow() > 0 || self.has_work() {
                         idle_since = tokio::time::Instant::now();
                     }
