@@ -377,9 +377,11 @@ fn a_lens_of_many_jobs_kills_and_survives_the_daemon() {
     assert_eq!(killed["killed"], 2, "{killed}");
     let titles = last(&mut editor, "Last: 1 failed, 2 killed");
     assert!(!titles.iter().any(|t| t == "Kill"), "{titles:?}");
-    let told = editor
-        .result("workspace/executeCommand", &json!({"command": "actd.showJobs", "arguments": [{"uri": file.uri}]}));
-    assert!(told.as_str().is_some_and(|t| t.contains("c failed: ") && t.contains("exit code")), "{told}");
+    let show = json!({"command": "actd.showJobs", "arguments": [{"uri": file.uri}]});
+    wait_for("why it has failed", LONG, || match editor.result("workspace/executeCommand", &show) {
+        Value::String(told) if told.contains("c failed: ") && told.contains("exit code") => Ok(()),
+        other => Err(other.to_string()),
+    });
     let bad = open(&mut editor, user, "bad.xrsl", "&(executabel=x)");
     let refused =
         editor.ask("workspace/executeCommand", &json!({"command": "actd.submit", "arguments": [{"uri": bad.uri}]}));

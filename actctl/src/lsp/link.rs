@@ -23,6 +23,10 @@ const AGAIN: Duration = Duration::from_secs(2);
 const GATHER: Duration = Duration::from_millis(150);
 /// How often the configuration and the proxy are looked at.
 const REFRESH: Duration = Duration::from_secs(30);
+/// How often it is looked whether the reason of a failure is known by now: no event tells of it.
+const WHY: Duration = Duration::from_secs(2);
+/// So often.
+const TRIES: usize = 15;
 /// How long the server may take to tell of its clusters.
 const INFO: Duration = Duration::from_secs(20);
 /// Descriptions of known jobs that are read for their runtime environments.
@@ -84,6 +88,8 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
     let all = everything(&client).await?;
     let descriptions: BTreeSet<String> =
         all.iter().rev().filter_map(|j| j.description.clone()).take(DESCRIPTIONS).collect();
+    let mut failed: BTreeMap<String, usize> =
+        all.iter().filter(|j| is_unexplained(j)).map(|j| (j.key.clone(), 0)).collect();
     let gone = |_| ApiError::new(act_proto::Kind::Stopping, "the editor has gone");
     news.send(News::All(all)).map_err(gone)?;
     let aside = news.clone();
@@ -101,6 +107,17 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
             event = events.next() => event,
             _ = refresh.tick() => {
                 settings(&client, news).await?;
+                continue;
+            }
+            () = tokio::time::sleep(WHY), if !failed.is_empty() => {
+                let keys = failed.keys().take(MAX_PAGE).cloned().collect();
+                let params = ChangesParams { keys, since_rev: 0, timeout_ms: 0 };
+                let jobs = client.call::<JobsChanges>(&params).await?.items;
+                failed.retain(|key, tries| {
+                    *tries += 1;
+                    *tries < TRIES && jobs.iter().any(|j| j.key == *key && is_unexplained(j))
+                });
+                news.send(News::Jobs(jobs)).map_err(gone)?;
                 continue;
             }
         };
@@ -124,9 +141,15 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
         for keys in keys.chunks(MAX_PAGE) {
             let params = ChangesParams { keys: keys.to_vec(), since_rev: 0, timeout_ms: 0 };
             let jobs = client.call::<JobsChanges>(&params).await?.items;
+            failed.extend(jobs.iter().filter(|j| is_unexplained(j)).map(|j| (j.key.clone(), 0)));
             news.send(News::Jobs(jobs)).map_err(gone)?;
         }
     }
+}
+
+/// It has just failed, and nobody knows why yet.
+fn is_unexplained(job: &Job) -> bool {
+    job.arcstate.as_deref() == Some("failed") && job.error.as_deref().is_none_or(str::is_empty)
 }
 
 async fn everything(client: &Client) -> Result<Vec<Job>, ApiError> {
