@@ -11,6 +11,7 @@ mod doctor;
 mod errors;
 mod harness;
 mod hooks;
+mod hostile;
 mod lsp;
 mod main_job;
 mod network;

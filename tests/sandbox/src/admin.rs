@@ -27,7 +27,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -73,6 +73,8 @@ pub(crate) fn router(shared: Arc<Shared>, info: Arc<Info>, ce: &Ce, webdav: Arc<
         .route("/webdav/contents", get(contents))
         .nest("/ce", front_router(ce.front()))
         .nest("/webdav", front_router(webdav.front()))
+        // A fault may hold a large answer.
+        .layer(DefaultBodyLimit::max(128 << 20))
         .with_state(Admin { shared, info, webdav })
 }
 

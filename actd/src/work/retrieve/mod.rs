@@ -108,9 +108,11 @@ async fn run(
     stop: CancellationToken,
 ) -> Result<Option<PathBuf>, Failure> {
     let job = Arc::new(Retrieve { name: publish::safe_name(&job.name), ..job });
-    if let Some(found) = earlier(&hands, &job).await? {
-        return found;
-    }
+    let old = match earlier(&hands, &job).await? {
+        Some((dir, manifest)) if manifest.complete => return Ok(Some(dir)),
+        // Somebody asks again: what could not be brought then may be there now.
+        incomplete => incomplete,
+    };
     let stage = open(&hands, &job).await?;
     let meter = sink.meter(job.key, TransferKind::Download);
     let ctx = Arc::new(Context { hands, tools, id: job.id, stage, meter, stop });
@@ -136,7 +138,7 @@ async fn run(
         Err(failure) if failure.fault.class == Class::NoRow && !files.is_empty() => {
             // Nobody has more of it than this. Whether it is all cannot be known any more.
             tree.refuse("", "the server dropped the job before it was sure that this is all");
-            let dir = publish_all(&ctx, &job, files, tree).await?;
+            let dir = publish_all(&ctx, &job, files, tree, None).await?;
             return Err(Failure::new(
                 Class::NoRow,
                 format!("{}; what came is in {}", failure.fault.why, dir.display()),
@@ -150,25 +152,35 @@ async fn run(
     }
     failpoint!("retrieve.complete");
     let missing = tree.refused.clone();
-    let dir = publish_all(&ctx, &job, files, tree).await?;
+    let old = match old {
+        Some((dir, manifest)) if !missing.is_empty() && manifest.files.len() >= files.len() => {
+            // No better than what is there already.
+            discard(&ctx).await;
+            return Err(incomplete(&dir, &missing));
+        }
+        old => old.map(|(dir, _)| dir),
+    };
+    let dir = publish_all(&ctx, &job, files, tree, old).await?;
     failpoint!("retrieve.published");
     if missing.is_empty() { Ok(Some(dir)) } else { Err(incomplete(&dir, &missing)) }
 }
 
-/// Results of this run that an earlier call has published already.
-async fn earlier(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Option<Result<Option<PathBuf>, Failure>>, Failure> {
+/// Results of this run that an earlier call has published already, unchanged since: complete, or as far as they could be
+/// brought then.
+async fn earlier(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Option<(PathBuf, Manifest)>, Failure> {
     let (hands, job) = (hands.clone(), job.clone());
     blocking(move || {
         let config = &hands.config;
         let found = publish::find(&job.parent, &job.name, &config.state_dir, &config.instance, job.key, |dir, m| {
             m.id == job.id && *m.run == *job.run && m.exclude == job.exclude && m.check(dir).is_ok()
         });
-        let Some((dir, manifest)) = found else { return Ok(None) };
-        let stage = job.parent.join(stage_name(&config.instance, job.key));
-        if let Err(error) = crate::fsutil::transfer::remove_tree(&stage) {
-            tracing::warn!(%error, "cannot remove the leftovers of a finished download");
+        if found.as_ref().is_some_and(|(_, manifest)| manifest.complete) {
+            let stage = job.parent.join(stage_name(&config.instance, job.key));
+            if let Err(error) = crate::fsutil::transfer::remove_tree(&stage) {
+                tracing::warn!(%error, "cannot remove the leftovers of a finished download");
+            }
         }
-        Ok(Some(if manifest.complete { Ok(Some(dir)) } else { Err(incomplete(&dir, &manifest.missing)) }))
+        Ok(found)
     })
     .await
     .map_err(Failure::here)
@@ -322,12 +334,14 @@ async fn discard(ctx: &Arc<Context>) {
     }
 }
 
-/// Makes the tree durable, writes the manifest, and gives the directory its name.
+/// Makes the tree durable, writes the manifest, and gives the directory its name. `old`: the directory of an earlier call
+/// whose files are all in the tree: it makes room.
 async fn publish_all(
     ctx: &Arc<Context>,
     job: &Arc<Retrieve>,
     files: BTreeMap<String, FileEntry>,
     tree: Tree,
+    old: Option<PathBuf>,
 ) -> Result<PathBuf, Failure> {
     let (ctx, job) = (ctx.clone(), job.clone());
     let published = blocking(move || {
@@ -358,6 +372,9 @@ async fn publish_all(
             missing: tree.refused,
             files,
         };
+        if let Some(old) = old {
+            crate::fsutil::transfer::remove_tree(&old).map_err(|e| trouble::local(&e, &old))?;
+        }
         let moved = publish::publish(&root, &job.parent, &job.name, |to| {
             manifest.write(&root, &config.state_dir, to)?;
             failpoint!("retrieve.manifest.written");
