@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use act_proto::jobs::Origin;
+
 use crate::job::apply::{Input, apply, sweep_later};
 use crate::job::next::{Next, next};
 use crate::job::{Job, Key, Phase, Time};
-use crate::store::StoreError;
 use crate::store::record::EventRecord;
+use crate::store::{Batch, StoreError};
 
 use super::events::brief;
 use super::shared::is_over;
@@ -143,19 +145,9 @@ impl Engine {
         let changed = std::mem::take(&mut self.changed);
         let forgotten = std::mem::take(&mut self.forgotten);
         let mut told = std::mem::take(&mut self.told);
-        for (key, (before, job)) in &changed {
+        for (before, job) in changed.values().filter(|c| !is_new_stranger(c)) {
             batch.job(job)?;
-            let (was, is) = (before.as_deref().map(brief), brief(job));
-            if was.as_ref() != Some(&is) {
-                let text = describe(before.as_deref(), job);
-                let record = EventRecord {
-                    at: job.changed,
-                    kind: "job".into(),
-                    key: Some(*key),
-                    before: was,
-                    after: Some(is),
-                    text,
-                };
+            if let Some(record) = record(before.as_deref(), job) {
                 told.push((self.next_event, record));
                 self.next_event += 1;
             }
@@ -167,6 +159,21 @@ impl Engine {
             batch.event(*seq, record)?;
         }
         self.store.commit(batch)?;
+        // The first list may show a hundred thousand jobs of others. Nobody waits for them to be durable together, and in
+        // one batch they would take the store gigabytes of memory.
+        let strangers: Vec<_> = changed.values().filter(|c| is_new_stranger(c)).collect();
+        for piece in strangers.chunks(STRANGERS) {
+            let mut batch = Batch::default();
+            for (before, job) in piece {
+                batch.job(job)?;
+                if let Some(record) = record(before.as_deref(), job) {
+                    batch.event(self.next_event, &record)?;
+                    told.push((self.next_event, record));
+                    self.next_event += 1;
+                }
+            }
+            self.store.commit(batch)?;
+        }
 
         let rev = {
             let mut guard = self.board.write();
@@ -208,6 +215,27 @@ impl Engine {
         self.board.announce(rev);
         Ok(())
     }
+}
+
+/// Jobs of others that are written at a time when they are seen for the first time.
+const STRANGERS: usize = 1_000;
+
+/// Somebody else's job that a list shows for the first time.
+fn is_new_stranger((before, job): &(Option<Arc<Job>>, Job)) -> bool {
+    before.is_none() && job.origin == Origin::Foreign
+}
+
+/// The event that tells of a change; none: nothing that events tell of has changed.
+fn record(before: Option<&Job>, job: &Job) -> Option<EventRecord> {
+    let (was, is) = (before.map(brief), brief(job));
+    (was.as_ref() != Some(&is)).then(|| EventRecord {
+        at: job.changed,
+        kind: "job".into(),
+        key: Some(job.key),
+        before: was,
+        after: Some(is),
+        text: describe(before, job),
+    })
 }
 
 /// A change in words for people: what a line of a job's log says.
