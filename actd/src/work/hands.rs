@@ -76,6 +76,7 @@ pub(super) struct Inner {
     pub(super) uploads: Semaphore,
     pub(super) downloads: Semaphore,
     pub(super) pace: Pace,
+    pub(super) space: Arc<super::space::Space>,
     /// How many inputs of a row are on the other side already, for a repetition within the life of this process.
     pub(super) uploaded: Mutex<HashMap<(Key, ServerId), usize>>,
     pub(super) staged: super::staged::Staged,
@@ -102,6 +103,7 @@ impl Hands {
             uploads: Semaphore::new(config.uploads.max(1)),
             downloads: Semaphore::new(config.downloads.max(1)),
             pace: Pace::new(config.rate),
+            space: Arc::default(),
             tools: RwLock::new(Arc::new(tools)),
             uploaded: Mutex::default(),
             staged: super::staged::Staged::default(),

@@ -21,6 +21,7 @@ mod publish;
 mod read;
 mod retrieve;
 mod rows;
+mod space;
 mod staged;
 mod sweep;
 mod trouble;

@@ -18,6 +18,7 @@ use crate::remote::act::NoResults;
 use crate::remote::{FileRange, RemoteFile, Validator};
 use crate::work::again;
 use crate::work::manifest::FileEntry;
+use crate::work::space::Promise;
 use crate::work::trouble::{self, blocking};
 
 /// Pieces on their way to the disk: at most so many, each of one read of the connection.
@@ -71,7 +72,7 @@ pub(super) async fn fetch(ctx: &Arc<Context>, path: &RelPath) -> Result<Outcome,
         Found::Unfinished(partial) => {
             ctx.meter.update(|p| p.bytes += partial.len());
             let (ctx, path) = (ctx.clone(), path.clone());
-            Transfer { ctx, path, partial: Some(partial), counted: 0, whole: false }.run().await
+            Transfer { ctx, path, partial: Some(partial), promise: None, counted: 0, whole: false }.run().await
         }
     }
 }
@@ -81,6 +82,8 @@ struct Transfer {
     path: RelPath,
     /// Away while a blocking task has it.
     partial: Option<Partial>,
+    /// The room for what the answer under way brings.
+    promise: Option<Promise>,
     /// What it adds to the total.
     counted: u64,
     /// The server names no versions of it: only the whole of it, in one answer, is sure to be of one.
@@ -156,7 +159,9 @@ impl Transfer {
             }
         };
         self.fit(&file).await?;
-        self.receive(&mut file).await?;
+        let received = self.receive(&mut file).await;
+        self.promise = None;
+        received?;
         let partial = self.partial()?;
         if partial.len() == file.total() {
             return Ok(Step::All);
@@ -186,7 +191,10 @@ impl Transfer {
         let (before, now) = (self.counted, file.total());
         self.counted = now;
         self.ctx.meter.update(|p| p.total = p.total.saturating_sub(before) + now);
-        self.room(now - file.offset()).await
+        let (ctx, more) = (self.ctx.clone(), now - file.offset());
+        let promised = blocking(move || ctx.turn.promise(more, ctx.hands.config.min_free)).await;
+        self.promise = Some(promised.map_err(Failure::here)?);
+        Ok(())
     }
 
     /// Receives the body. However it ends, what has come is on the disk and noted.
@@ -235,6 +243,9 @@ impl Transfer {
             // The receiver is gone only after a failed write, which the writer reports.
             if to.send(chunk).await.is_err() {
                 return Ok(());
+            }
+            if let Some(promise) = &self.promise {
+                promise.took(len);
             }
             ctx.meter.update(|p| p.bytes += len);
             failpoint!("retrieve.chunk");

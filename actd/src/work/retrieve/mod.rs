@@ -20,6 +20,7 @@ use super::hands::Tools;
 use super::manifest::{self, FileEntry, Manifest, Missing};
 use super::progress::Meter;
 use super::publish::{self, Moved};
+use super::space::Turn;
 use super::trouble::{self, Repeat, blocking};
 use super::{Done, Inner, ProgressSink, Retrieve, rows};
 use crate::engine::board::TransferKind;
@@ -77,6 +78,7 @@ struct Context {
     tools: Arc<Tools>,
     id: ServerId,
     stage: Stage,
+    turn: Turn,
     meter: Arc<Meter>,
     stop: CancellationToken,
 }
@@ -113,20 +115,39 @@ async fn run(
         // Somebody asks again: what could not be brought then may be there now.
         incomplete => incomplete,
     };
-    let stage = open(&hands, &job).await?;
+    let (stage, turn) = open(&hands, &job).await?;
     let meter = sink.meter(job.key, TransferKind::Download);
-    let ctx = Arc::new(Context { hands, tools, id: job.id, stage, meter, stop });
+    let ctx = Arc::new(Context { hands, tools, id: job.id, stage, turn, meter, stop });
+    let brought = bring(&ctx, &job, old).await;
+    if brought.as_ref().is_err_and(|failure| failure.fault.class == Class::DiskFull) {
+        let stuck = blocking(move || {
+            ctx.turn.stuck();
+            Ok(())
+        });
+        stuck.await.map_err(Failure::here)?;
+    }
+    brought
+}
+
+/// The download itself. `old`: what an earlier call could bring.
+async fn bring(
+    ctx: &Arc<Context>,
+    job: &Arc<Retrieve>,
+    old: Option<(PathBuf, Manifest)>,
+) -> Result<Option<PathBuf>, Failure> {
+    let (at, keep) = (ctx.stage.root().to_owned(), ctx.hands.config.min_free);
+    blocking(move || room(&at, 0, keep)).await.map_err(Failure::here)?;
     failpoint!("retrieve.begin");
 
-    let (files, tree) = match collect(&ctx, &job).await? {
+    let (files, tree) = match collect(ctx, job).await? {
         Collected::Results(files, tree) => (files, tree),
         Collected::Nothing => {
-            same_run(&ctx, &job).await?;
-            discard(&ctx).await;
+            same_run(ctx, job).await?;
+            discard(ctx).await;
             return Ok(None);
         }
         Collected::NotInState => {
-            same_run(&ctx, &job).await?;
+            same_run(ctx, job).await?;
             return Err(Failure::new(
                 Class::Transient,
                 "the server does not give the results although the job has ended",
@@ -134,11 +155,11 @@ async fn run(
         }
     };
     let mut tree = tree;
-    match same_run(&ctx, &job).await {
+    match same_run(ctx, job).await {
         Err(failure) if failure.fault.class == Class::NoRow && !files.is_empty() => {
             // Nobody has more of it than this. Whether it is all cannot be known any more.
             tree.refuse("", "the server dropped the job before it was sure that this is all");
-            let dir = publish_all(&ctx, &job, files, tree, None).await?;
+            let dir = publish_all(ctx, job, files, tree, None).await?;
             return Err(Failure::new(
                 Class::NoRow,
                 format!("{}; what came is in {}", failure.fault.why, dir.display()),
@@ -147,7 +168,7 @@ async fn run(
         checked => checked?,
     }
     if files.is_empty() && tree.dirs.is_empty() && tree.refused.is_empty() {
-        discard(&ctx).await;
+        discard(ctx).await;
         return Ok(None);
     }
     failpoint!("retrieve.complete");
@@ -155,12 +176,12 @@ async fn run(
     let old = match old {
         Some((dir, manifest)) if !missing.is_empty() && manifest.files.len() >= files.len() => {
             // No better than what is there already.
-            discard(&ctx).await;
+            discard(ctx).await;
             return Err(incomplete(&dir, &missing));
         }
         old => old.map(|(dir, _)| dir),
     };
-    let dir = publish_all(&ctx, &job, files, tree, old).await?;
+    let dir = publish_all(ctx, job, files, tree, old).await?;
     failpoint!("retrieve.published");
     if missing.is_empty() { Ok(Some(dir)) } else { Err(incomplete(&dir, &missing)) }
 }
@@ -199,7 +220,7 @@ fn incomplete(dir: &Path, missing: &[Missing]) -> Failure {
     )
 }
 
-async fn open(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Stage, Failure> {
+async fn open(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<(Stage, Turn), Failure> {
     let (hands, job) = (hands.clone(), job.clone());
     blocking(move || {
         let config = &hands.config;
@@ -209,10 +230,11 @@ async fn open(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Stage, Failure>
             id: job.id,
             run: job.run.clone().into(),
         };
+        // Before the directory is touched: from now on nobody else removes it.
+        let turn = hands.space.begin(&job.parent.join(stage_name(&config.instance, job.key)), job.key);
         let stage =
             Stage::open(&job.parent, job.key, &about, config.umask).map_err(|e| trouble::local(&e, &job.parent))?;
-        room(stage.root(), 0, config.min_free)?;
-        Ok(stage)
+        Ok((stage, turn))
     })
     .await
     .map_err(Failure::here)
