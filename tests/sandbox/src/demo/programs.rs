@@ -30,13 +30,15 @@ fn build(cargo: &Path, dir: &Path) -> Result<(), String> {
         Some(name) => name,
     };
     let target = dir.parent().ok_or("no target directory")?;
+    // Within a package's directory cargo would choose that package alone.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("this program was built nowhere")?;
     // No package is named, here and in the alias that began this: so cargo chooses the same features of what both
     // depend on, and compiles nothing twice.
     println!("$ cargo build --bin actd --bin actctl");
     let status = Command::new(cargo)
         .args(["build", "--bin", "actd", "--bin", "actctl", "--profile", profile, "--target-dir"])
         .arg(target)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .current_dir(root)
         .status()
         .map_err(|e| format!("cannot run cargo: {e}"))?;
     if status.success() { Ok(()) } else { Err("actd and actctl cannot be built".to_owned()) }
