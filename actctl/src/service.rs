@@ -262,13 +262,6 @@ pub fn journal_args(follow: bool, lines: usize) -> Vec<String> {
     args
 }
 
-/// Whether a program is to be found on the PATH.
-#[must_use]
-pub fn has_program(name: impl AsRef<OsStr>) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(name.as_ref()).is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -179,13 +179,6 @@ impl Sandbox {
         read(&self.admin("GET", &format!("/journal?method={method}&path={path}"), None))
     }
 
-    /// Number of the last request.
-    #[must_use]
-    pub fn last_request(&self) -> u64 {
-        let all: Vec<Entry> = read(&self.admin("GET", "/journal", None));
-        all.last().map_or(0, |entry| entry.seq)
-    }
-
     /// Adds a fault of the REST server: `{"method":"POST","path":"/jobs","count":1,"fault":{"kind":"reset"}}`.
     pub fn fault(&self, fault: &Value) {
         self.admin("POST", "/faults", Some(fault));

@@ -64,10 +64,3 @@ fn quote_into(bytes: &[u8], out: &mut Vec<u8>) {
 pub fn quote(value: &str) -> String {
     format!("\"{}\"", value.replace('"', "\"\""))
 }
-
-/// The string itself if it can stand without quotes, else in quotes.
-#[must_use]
-pub fn quote_if_needed(value: &str) -> String {
-    let bare = !value.is_empty() && !value.bytes().any(crate::syntax::cursor::is_terminator) && value.is_ascii();
-    if bare { value.to_owned() } else { quote(value) }
-}
