@@ -1,7 +1,6 @@
 //! The user's service manager, as far as actctl needs it: whether there is one, which units it has, whether it outlives a
 //! logout. Everything is asked of `systemctl` and `loginctl`, as a person would.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
