@@ -140,6 +140,16 @@ impl Sandbox {
         self.info = info;
     }
 
+    /// Stops it, and starts it again with other arguments.
+    ///
+    /// # Panics
+    /// See [`Sandbox::start_again`].
+    pub fn restart_with(&mut self, args: &[&str]) {
+        self.stop();
+        self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        self.start_again();
+    }
+
     /// A request to the admin port: the JSON of its answer (null if there is none).
     ///
     /// # Panics

@@ -55,6 +55,8 @@ pub struct RemoteError {
     answered: bool,
     /// Whether the answer was the application's own JSON.
     application: bool,
+    /// What the user can do about it, where that is more than the class tells.
+    advice: Option<&'static str>,
 }
 
 impl RemoteError {
@@ -67,6 +69,7 @@ impl RemoteError {
             mutating: false,
             answered: false,
             application: false,
+            advice: None,
         }
     }
 
@@ -117,6 +120,9 @@ impl RemoteError {
 
     /// What the user can do about it; `None` if waiting is all.
     pub fn hint(&self) -> Option<&'static str> {
+        if self.advice.is_some() {
+            return self.advice;
+        }
         match &self.class {
             ErrorClass::Transient { .. } | ErrorClass::Ambiguous => None,
             ErrorClass::Auth { reason } => Some(match reason {
@@ -135,6 +141,12 @@ impl RemoteError {
             }
             ErrorClass::Local => None,
         }
+    }
+
+    /// The same error with a hint of its own.
+    pub(crate) fn advise(mut self, advice: Option<&'static str>) -> Self {
+        self.advice = advice;
+        self
     }
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
@@ -181,6 +193,8 @@ impl fmt::Display for RemoteError {
             ErrorClass::Auth { .. } => write!(f, "{request}: credential not accepted: {detail}"),
             ErrorClass::Rejected { status, .. } => write!(f, "{request}: refused with status {status}: {detail}"),
             ErrorClass::Ambiguous => write!(f, "{request}: outcome unknown: {detail}"),
+            // It is not the server that has to be mended.
+            ErrorClass::Server if self.advice.is_some() => write!(f, "{request}: {detail}"),
             ErrorClass::Server => write!(f, "{request}: server out of order: {detail}"),
             ErrorClass::Dialect => write!(f, "{request}: older aCT server: {detail}"),
         }

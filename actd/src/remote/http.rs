@@ -268,16 +268,19 @@ impl Failure {
         let text = chain(error);
         let closed = find::<hyper::Error>(error)
             .is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed() || is_reset(e));
+        let mut advice = None;
         let (class, detail) = if let Some(source) = find::<SourceError>(error) {
             (ErrorClass::Local, source.to_string())
         } else if let Some(reason) = refused_certificate(&text) {
             (ErrorClass::Auth { reason }, format!("the peer did not accept our certificate ({text})"))
-        } else if text.contains("certificate verify failed") || text.to_lowercase().contains("hostname mismatch") {
-            (ErrorClass::Server, format!("its certificate is not trusted here, check the CA directory ({text})"))
+        } else if let Some((why, remedy)) = distrusted(&text) {
+            advice = Some(remedy);
+            (ErrorClass::Server, format!("its certificate is not trusted, nothing was sent: {why} ({text})"))
         } else {
             (lost(mutating && sent), text)
         };
-        Self { error: RemoteError::new(class, what, detail).mutating(mutating), reused: sent, closed }
+        let error = RemoteError::new(class, what, detail).mutating(mutating).advise(advice);
+        Self { error, reused: sent, closed }
     }
 }
 
@@ -309,6 +312,35 @@ fn refused_certificate(text: &str) -> Option<AuthReason> {
         Some(AuthReason::Invalid)
     } else {
         None
+    }
+}
+
+/// Why a server's certificate was not taken, and what can be done about it. OpenSSL's words (X509_verify_cert_error_string).
+fn distrusted(text: &str) -> Option<(&'static str, &'static str)> {
+    let text = text.to_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if is(&["hostname mismatch", "ip address mismatch"]) {
+        Some((
+            "it is for another host",
+            "use the host name that is in the certificate; if the address is right, somebody else may be answering there",
+        ))
+    } else if !is(&["certificate verify failed"]) {
+        None
+    } else if is(&["certificate has expired", "not yet valid"]) {
+        Some((
+            "it has expired, or is not valid yet",
+            "look at this machine's clock; if that is right, the server's administrator has to renew the certificate",
+        ))
+    } else if is(&["self-signed certificate", "self signed certificate"]) && !is(&["in certificate chain"]) {
+        Some((
+            "it is signed by nobody but itself",
+            "ask the server's administrator for one of a known CA; verification cannot be switched off",
+        ))
+    } else {
+        Some((
+            "no CA that is known here vouches for it",
+            "install the grid CAs, or name their directory: `ca_dir:` under `actd:`, or X509_CERT_DIR where actd starts",
+        ))
     }
 }
 

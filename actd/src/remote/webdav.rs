@@ -166,16 +166,21 @@ impl WebdavClient {
     /// Where a 307 leads: http(s), without user name, and no downgrade to plain http.
     fn pool(&self, from: &Url, answer: &Answer) -> Result<Url, RemoteError> {
         let location = answer.header(header::LOCATION).unwrap_or_default();
-        let refused = |why: &str| {
-            let msg = super::error::clean(&format!("it redirects the upload to {location}, {why}"));
-            Err(answer.error(ErrorClass::Rejected { status: answer.status().as_u16(), msg: msg.clone() }, msg))
+        // A key to the pool may be in the query.
+        let place = location.split('?').next().unwrap_or_default();
+        let refused = |why: &str, advice: &'static str| {
+            let msg = super::error::clean(&format!("it redirects the upload to {place}, {why}"));
+            let class = ErrorClass::Rejected { status: answer.status().as_u16(), msg: msg.clone() };
+            Err(answer.error(class, msg).advise(Some(advice)))
         };
-        let Ok(pool) = from.join(location) else { return refused("which is no URL") };
+        let broken = "tell the administrator of the WebDAV store";
+        let Ok(pool) = from.join(location) else { return refused("which is no URL", broken) };
         if !matches!(pool.scheme(), "http" | "https") || pool.host().is_none() || !pool.username().is_empty() {
-            return refused("where uploads cannot go");
+            return refused("where uploads cannot go", broken);
         }
         if pool.scheme() == "http" && !self.http_allowed(&pool) {
-            return refused("in clear text; allow http in the config if that is meant");
+            let advice = "if inputs may travel unencrypted, set `allow_http: true` under `actd:` and submit again";
+            return refused("in clear text; nothing was sent there", advice);
         }
         Ok(pool)
     }

@@ -41,9 +41,12 @@ struct Serve {
     /// Let clients keep their connections; a real server closes them after each answer.
     #[arg(long)]
     keep_alive: bool,
-    /// Serve the REST API over TLS, with a certificate of the test CA.
-    #[arg(long)]
-    tls: bool,
+    /// Serve the REST API over TLS, with a certificate of the test CA, or one with something wrong.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "good")]
+    tls: Option<Cert>,
+    /// The certificate of the WebDAV store.
+    #[arg(long, value_enum, default_value_t = Cert::Good)]
+    webdav_cert: Cert,
     /// Time in each job state, in milliseconds.
     #[arg(long, default_value_t = 20)]
     delay: u64,
@@ -78,6 +81,32 @@ enum Storage {
     Apache,
     /// Redirects uploads to a pool, as dCache does.
     Dcache,
+    /// The same; the pool speaks plain HTTP at an address that is not called loopback.
+    DcacheHttp,
+}
+
+/// A server's certificate.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Cert {
+    /// As it should be.
+    Good,
+    /// Signed with its own key.
+    SelfSigned,
+    /// Of another host.
+    WrongHost,
+    /// Since yesterday.
+    Expired,
+}
+
+impl Cert {
+    fn condition(self) -> ServerCert {
+        match self {
+            Self::Good => ServerCert::Good,
+            Self::SelfSigned => ServerCert::SelfSigned,
+            Self::WrongHost => ServerCert::WrongHost,
+            Self::Expired => ServerCert::Expired,
+        }
+    }
 }
 
 impl Storage {
@@ -86,6 +115,7 @@ impl Storage {
             Self::Plain => Behaviour::Plain,
             Self::Apache => Behaviour::Apache,
             Self::Dcache => Behaviour::Dcache { pool_tls: true },
+            Self::DcacheHttp => Behaviour::Dcache { pool_tls: false },
         }
     }
 }
@@ -124,7 +154,8 @@ async fn run(serve: Serve) -> Result<(), Box<dyn Error>> {
         port: serve.port,
         workers: serve.workers,
         keep_alive: serve.keep_alive,
-        tls: serve.tls.then_some(ServerCert::Good),
+        tls: serve.tls.map(Cert::condition),
+        webdav_cert: serve.webdav_cert.condition(),
         delays,
         slots: serve.slots,
         deliver_any_name: serve.deliver_any_name,

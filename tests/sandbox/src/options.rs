@@ -138,6 +138,8 @@ pub struct Options {
     pub proxy_validity: Duration,
     /// How the WebDAV store takes uploads.
     pub webdav: Behaviour,
+    /// The condition of the WebDAV store's certificate.
+    pub webdav_cert: ServerCert,
 }
 
 impl Options {
@@ -155,6 +157,7 @@ impl Options {
             deliver_any_name: false,
             proxy_validity: Duration::from_secs(24 * 3600),
             webdav: Behaviour::Plain,
+            webdav_cert: ServerCert::Good,
         }
     }
 }

@@ -120,7 +120,11 @@ impl Sandbox {
         let port = |listener: &TcpListener| listener.local_addr().map(|addr| addr.port());
         let sessions = Arc::new(Sessions { dirs: dirs.clone(), state: state.clone() });
         let ce = cannot("start the CE", start_ce(old.ce, &pki, sessions).await)?;
-        let store = webdav::Options { behaviour: options.webdav, ..webdav::Options::new(dirs.join("dav")) };
+        let store = webdav::Options {
+            behaviour: options.webdav,
+            server_cert: options.webdav_cert,
+            ..webdav::Options::new(dirs.join("dav"))
+        };
         let webdav = Arc::new(cannot("start the WebDAV store", start_webdav(old.webdav, store, &pki).await)?);
         let new = Ports {
             rest: cannot("ask for a port", port(&rest_listener))?,

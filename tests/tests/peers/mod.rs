@@ -8,6 +8,7 @@ mod emacs;
 mod nvim;
 mod proxies;
 mod side_by_side;
+mod tls;
 mod uids;
 #[cfg(feature = "editors")]
 mod vscode;

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 
-use act_tests::{LONG, World};
+use act_tests::{LONG, World, wait_for, xrsl};
+use openssl::pkey::PKey;
 
 /// Debian's `nobody`.
 const NOBODY: u32 = 65_534;
@@ -68,7 +69,118 @@ fn an_ordinary_users_daemon_cannot_be_looked_into() {
         0,
         "not dumpable: the kernel gives what lies in /proc/PID to root"
     );
+    // A process of the same user: that of an ordinary program it may look into, the daemon's memory it may not.
+    let script = r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for name in ("environ", "mem", "maps", "auxv"):
+    try:
+        open(f"/proc/{sys.argv[1]}/{name}", "rb").read(1)
+        print(name, "read")
+    except OSError as e:
+        print(name, "refused")
+print("ptrace", "done" if libc.ptrace(16, int(sys.argv[1]), 0, 0) == 0 else "refused")
+"#;
+    let as_nobody = |of: u32| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/python3", "-c", script]);
+        user.run(
+            {
+                command.arg(of.to_string());
+                command
+            },
+            LONG,
+        )
+        .ok()
+        .stdout
+    };
+    assert_eq!(as_nobody(pid), "environ refused\nmem refused\nmaps refused\nauxv refused\nptrace refused\n");
+    let mut other = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/sleep", "600"])
+        .spawn()
+        .unwrap();
+    wait_for("an ordinary program that can be looked into", LONG, || {
+        let said = as_nobody(other.id());
+        if said.starts_with("environ read\n") { Ok(()) } else { Err(said) }
+    });
+    other.kill().unwrap();
+    other.wait().unwrap();
     assert_eq!(fs::metadata(user.socket()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(user.token()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(user.token()).unwrap().uid(), NOBODY);
+}
+
+/// Dies as by a fault of its own, with leave to write a core file.
+#[test]
+fn no_core_file_is_written() {
+    let world = World::ready();
+    let user = &world.user;
+    user.kill_daemon();
+    let script = r#"
+import os, resource, signal, subprocess, sys, time
+resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+def dies(args, ready):
+    pid = os.posix_spawn(args[0], args, os.environ)
+    end = time.time() + 60
+    while not ready(pid) and time.time() < end:
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGABRT)
+    status = os.waitpid(pid, 0)[1]
+    print("core" if os.WCOREDUMP(status) else "no core", os.WTERMSIG(status))
+dies([sys.argv[1]], lambda pid: os.path.exists(sys.argv[2]))
+"#;
+    fs::remove_file(user.socket()).unwrap();
+    let mut command = user.command("python3");
+    command.args(["-c", script]).arg(act_tests::bins::program("actd")).arg(user.socket());
+    let ran = user.run(command, LONG).ok();
+    assert_eq!(ran.stdout, "no core 6\n", "{ran}");
+}
+
+/// The key is held as the numbers that OpenSSL works with, since the daemon shows itself with it, and in no other form: the
+/// file's text is wiped after it was read. (The token must be sent with each request, and buffers that the HTTP
+/// clients have freed may still hold it.)
+#[test]
+fn the_text_of_the_key_is_not_left_in_memory() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("in.txt", "x");
+    user.write("job.xrsl", xrsl::cat("stages", "in.txt"));
+    let _ = user.actctl(&["sub", "--webdav", "job.xrsl"]).ok();
+    user.wait_phase("stages", "stored");
+    let _ = user.actctl(&["proxy"]).ok();
+
+    let pem = fs::read_to_string(&world.sandbox.info().proxy).unwrap();
+    let key = PKey::private_key_from_pem(pem.as_bytes()).unwrap();
+    let prime = key.rsa().unwrap().p().unwrap().to_vec();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let reversed: Vec<u8> = prime.iter().rev().copied().collect();
+    let text = pem.split("PRIVATE KEY-----").nth(1).expect("a key");
+    let lines = text.lines().filter(|line| line.len() == 64).map(str::as_bytes);
+    let wanted: Vec<String> = [reversed.as_slice(), &prime].into_iter().chain(lines).map(hex).collect();
+    assert!(wanted.len() > 10, "{} parts to look for", wanted.len());
+    // How many of the mappings hold each of them. Some of the kernel's own cannot be read.
+    let script = r#"
+import sys
+wanted = [bytes.fromhex(w) for w in sys.argv[2:]]
+found = [0] * len(wanted)
+with open(f"/proc/{sys.argv[1]}/mem", "rb", 0) as memory:
+    for line in open(f"/proc/{sys.argv[1]}/maps"):
+        where, mode = line.split()[:2]
+        start, end = (int(x, 16) for x in where.split("-"))
+        try:
+            memory.seek(start)
+            part = memory.read(end - start) if mode[0] == "r" else b""
+        except (OSError, OverflowError):
+            continue
+        for n, what in enumerate(wanted):
+            found[n] += what in part
+print(*found)
+"#;
+    let mut command = Command::new("python3");
+    command.args(["-c", script, &user.daemon_pid().expect("a daemon runs").to_string()]).args(&wanted);
+    let ran = user.run(command, LONG).ok();
+    let found: Vec<u32> = ran.stdout.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    assert_eq!(found.len(), wanted.len(), "{ran}");
+    assert!(found[0] > 0, "a key that is in use is in memory: the search does not work");
+    assert_eq!(found[1..].iter().sum::<u32>(), 0, "the key as it is in its file is in memory: {found:?}");
 }

@@ -84,8 +84,9 @@ impl WebDav {
                 let keys = Arc::new(Keys::default());
                 let router = front.before("pool", pool::router(store.clone(), keys.clone()));
                 let server = Server::start(router, tls).await?;
-                let scheme = if pool_tls { "https" } else { "http" };
-                let url = format!("{scheme}://localhost:{}", server.addr().port());
+                // A certificate is for a name. In clear text, an address that leads here and is nobody's loopback address.
+                let base = if pool_tls { "https://localhost" } else { "http://0.0.0.0" };
+                let url = format!("{base}:{}", server.addr().port());
                 pool = Some(server);
                 Uploads::Redirected { pool: url, keys }
             }
