@@ -12,28 +12,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{Child, Command};
 use url::Url;
 
-/// Builds the sandbox (nothing to do if it is fresh), once per run, and gives its path.
-async fn sandbox_binary() -> &'static Path {
-    static BINARY: tokio::sync::OnceCell<PathBuf> = tokio::sync::OnceCell::const_new();
-    BINARY.get_or_init(build_sandbox).await
-}
-
-async fn build_sandbox() -> PathBuf {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "act-sandbox", "--bin", "act-sandbox", "--message-format=json"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .stderr(Stdio::inherit())
-        .output()
-        .await
-        .expect("cargo");
-    assert!(output.status.success(), "the sandbox does not build");
-    let messages = String::from_utf8(output.stdout).expect("text");
-    let artifacts = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let path = artifacts.filter_map(|m| m["executable"].as_str().map(PathBuf::from)).next();
-    path.expect("cargo names the binary")
-}
-
 pub(crate) struct Sandbox {
     pub(crate) info: Value,
     dir: tempfile::TempDir,
@@ -43,7 +21,7 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     pub(crate) async fn start(args: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("remote-").tempdir().expect("dir");
-        let mut child = Command::new(sandbox_binary().await)
+        let mut child = Command::new(crate::sandbox_program::path())
             .args(["serve", "--json", "--dir"])
             .arg(dir.path().join("sandbox"))
             .args(args)

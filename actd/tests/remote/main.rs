@@ -3,5 +3,7 @@
 mod harness;
 #[cfg(feature = "peers")]
 mod peers;
+#[path = "../common/sandbox_program.rs"]
+mod sandbox_program;
 mod server;
 mod staging;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actd::auth::{Proxy, Trust, delegate};
@@ -39,23 +39,6 @@ impl Drop for Bed {
     }
 }
 
-/// The sandbox's program, built once if need be.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("own path");
-        let target = test.ancestors().nth(2).expect("target directory").to_owned();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "act-sandbox", "--bin", "act-sandbox"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .status()
-            .expect("cargo");
-        assert!(built.success(), "act-sandbox cannot be built");
-        target.join("act-sandbox")
-    })
-}
-
 impl Bed {
     pub(crate) async fn start(args: &[&str]) -> Self {
         Self::with(args, |_| ()).await
@@ -64,7 +47,7 @@ impl Bed {
     /// A sandbox with these arguments, and hands with a delegated proxy and the configuration changed so.
     pub(crate) async fn with(args: &[&str], change: impl FnOnce(&mut HandsConfig)) -> Self {
         let dir = tempfile::Builder::new().prefix("work-").tempdir().expect("dir");
-        let mut child = Command::new(program())
+        let mut child = Command::new(crate::sandbox_program::path())
             .args(["serve", "--json", "--dir"])
             .arg(dir.path().join("sandbox"))
             .args(args)

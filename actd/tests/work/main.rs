@@ -7,4 +7,6 @@ mod crash;
 mod deliver;
 mod download;
 mod manage;
+#[path = "../common/sandbox_program.rs"]
+mod sandbox_program;
 mod submit;

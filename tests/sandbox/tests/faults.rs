@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use act_sandbox::Workers;
 use common::{Answer, Ask, Bed, address, exchange, raw, wait};
@@ -87,13 +87,11 @@ async fn a_request_is_executed_after_its_client_has_gone() {
     let gave_up = timeout(Duration::from_millis(200), exchange(&server, &post(&bed))).await;
     assert!(gave_up.is_err());
     assert_eq!(rows(&bed).await, 0);
-    let begin = Instant::now();
     wait("the late row", || async {
         let count = rows(&bed).await;
         if count == 1 { Ok(()) } else { Err(count.to_string()) }
     })
     .await;
-    assert!(begin.elapsed() < Duration::from_secs(30));
     bed.fault(
         json!({ "method": "POST", "path": "/jobs", "count": 1, "fault": { "kind": "late", "ms": 50, "reset": true } }),
     );
