@@ -51,19 +51,29 @@ impl Sandbox {
         vec![self.info["clusters"][0].as_str().expect("cluster").to_owned()]
     }
 
-    /// A client with short timeouts, without a token.
+    /// A client without a token. It is patient: on a busy machine the sandbox takes its time for making a key.
     pub(crate) fn client(&self) -> ActClient {
+        self.client_within(30)
+    }
+
+    fn client_within(&self, seconds: u64) -> ActClient {
         let s = Duration::from_secs;
-        let timeouts = Timeouts { connect: s(5), head: s(2), idle: s(2), total: s(30) };
+        let timeouts = Timeouts { connect: s(seconds), head: s(seconds), idle: s(seconds), total: s(60) };
         let tls = self.trust().rest();
         let options = ActOptions { timeouts, ..ActOptions::default() };
         ActClient::new(Url::parse(self.text("server")).expect("url"), None, &tls, options).expect("client")
     }
 
     pub(crate) async fn user(&self) -> ActClient {
+        self.users().await.0
+    }
+
+    /// The same user twice: one that is patient, and one that gives up soon, for servers that never answer.
+    pub(crate) async fn users(&self) -> (ActClient, ActClient) {
         let client = self.client();
         let token = delegate(&client, &self.proxy()).await.expect("delegate");
-        client.with_token(Some(token.secret().clone()))
+        let token = || Some(token.secret().clone());
+        (client.with_token(token()), self.client_within(2).with_token(token()))
     }
 
     /// A request to the sandbox's own door, as curl would send it.

@@ -15,7 +15,7 @@ const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJwcm94eWlkIjoxfQ.c2ln";
 
 fn options() -> ActOptions {
     let ms = Duration::from_millis;
-    let timeouts = Timeouts { connect: ms(2_000), head: ms(300), idle: ms(300), total: ms(5_000) };
+    let timeouts = Timeouts { connect: ms(2_000), head: ms(1_000), idle: ms(1_000), total: ms(8_000) };
     ActOptions { timeouts, ..ActOptions::default() }
 }
 
