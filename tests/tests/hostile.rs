@@ -2,7 +2,9 @@
 //! is written outside, nothing is cleaned that is not here, and when the server is well again everything goes on.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use act_tests::{LONG, World, wait_for, xrsl};
@@ -151,6 +153,84 @@ fn results_that_are_traps() {
     }
     assert!(!Path::new("/etc/passwd-of-ours").exists());
     brought(&world);
+}
+
+/// Ten megabytes of nothing, packed; as often as one likes one behind the other is again a packed file.
+fn bomb(world: &World) -> String {
+    world.user.shell("head -c 10000000 /dev/zero | gzip -9 | base64 -w0").ok().stdout
+}
+
+/// Nothing is unpacked: what is 1 MB on the way would be 1 GB here.
+#[test]
+fn compressed_bombs() {
+    let world = done();
+    let body = bomb(&world);
+    for (coding, path) in
+        [("gzip", "/jobs"), ("br", "/info"), ("deflate", "/jobs/*/results/"), ("zstd", "/jobs/*/results/x")]
+    {
+        let is_full = std::env::var_os("ACT_TESTS_FULL").is_some();
+        if coding != "gzip" && !is_full {
+            continue;
+        }
+        let what = format!("a bomb of {coding} at {path}");
+        let fault = json!({"method": "GET", "path": path, "fault": {"kind": "encoded", "coding": coding,
+            "body": body, "times": 100}});
+        survives(&world, &what, &fault, |world| match path {
+            "/jobs" | "/info" => met(world, 1),
+            _ => {
+                let _ = world.user.shell("timeout 4 actctl get victim || true");
+            }
+        });
+        if is_full {
+            let _ = world.user.shell("timeout 20 actctl daemon restart || true");
+        }
+    }
+    brought(&world);
+    let dir = world.user.job("victim").and_then(|job| job.results).expect("results");
+    assert_eq!(fs::read_to_string(Path::new(&dir).join("out.txt")).expect("out.txt"), "good\n");
+}
+
+/// Many clients that say nothing, half a request, or one byte now and then: there is an end to how many there can be, the
+/// daemon stays small, and afterwards it serves as before.
+#[test]
+fn ten_thousand_connections() {
+    let is_full = std::env::var_os("ACT_TESTS_FULL").is_some();
+    let number = if is_full { 10_000 } else { 1_000 };
+    let world = World::ready();
+    let user = &world.user;
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("descriptors");
+    let mut open = Vec::new();
+    for n in 0..number {
+        let mut stream = UnixStream::connect(user.socket()).expect("connect");
+        let word: &[u8] = match n % 4 {
+            0 => b"",
+            1 => b"{\"jsonrpc\":",
+            2 => b"POST /rpc HTTP/1.1\r\nHost: x\r\nContent-Le",
+            _ => b"Content-Length: 1000\r\n\r\n{",
+        };
+        // It may have hung up already.
+        let _ = stream.write_all(word);
+        open.push(stream);
+    }
+    let refused = user.actctl(&["stat"]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    assert!(refused.stderr.contains("503") || refused.stderr.contains("too many"), "{refused}");
+    if !is_full {
+        open.clear();
+    }
+    // In a long run nobody closes anything: those who do not come to an end are hung up on.
+    let mut drip = 0;
+    wait_for("the daemon to serve again", LONG * 2, || {
+        for stream in &mut open {
+            let _ = stream.write_all(b" ");
+        }
+        drip += 1;
+        let ran = user.actctl(&["stat"]);
+        if ran.code == Some(0) { Ok(()) } else { Err(format!("after {drip} drops: {ran}")) }
+    });
+    assert!(peak(&world) < MEMORY, "{} MB", peak(&world) >> 20);
 }
 
 #[test]

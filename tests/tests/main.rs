@@ -12,6 +12,7 @@ mod errors;
 mod harness;
 mod hooks;
 mod hostile;
+mod large_upload;
 mod lsp;
 mod main_job;
 mod network;

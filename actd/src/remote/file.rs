@@ -129,7 +129,7 @@ impl RemoteFile {
             length = Some(0);
         }
         let broken = |detail: &str| answer.error(ErrorClass::Server, detail);
-        if answer.header(header::CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
+        if answer.is_encoded() {
             return Err(broken("a compressed answer, which was not asked for"));
         }
         let length = length.ok_or_else(|| broken("a file without its length: a truncated one could not be told"))?;

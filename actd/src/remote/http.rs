@@ -413,6 +413,12 @@ impl Answer {
         httpdate::parse_http_date(self.header(header::DATE)?).ok()
     }
 
+    /// Whether the body is compressed or otherwise not what it stands for, although `identity` was asked for.
+    pub(crate) fn is_encoded(&self) -> bool {
+        let plain = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.trim().eq_ignore_ascii_case("identity"));
+        !self.head.headers.get_all(header::CONTENT_ENCODING).iter().all(plain)
+    }
+
     /// `Retry-After` in seconds or as a date, relative to the server's own `Date`.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let text = self.header(header::RETRY_AFTER)?.trim();
@@ -470,6 +476,10 @@ impl Answer {
     }
 
     async fn read_all(&mut self, max: usize) -> Result<Bytes, RemoteError> {
+        // Nothing is ever unpacked here: what is small on the way may be without measure behind it.
+        if self.is_encoded() {
+            return Err(self.nonsense("a compressed answer, which was not asked for"));
+        }
         let announced = self.length().unwrap_or(0);
         if announced > max as u64 {
             return Err(self.nonsense(format!("an answer of more than {max} bytes")));

@@ -2,6 +2,7 @@
 //! message means is not known here.
 
 use std::io;
+use std::time::Duration;
 
 use act_proto::MAX_MESSAGE;
 use axum::extract::ws::{Message, WebSocket};
@@ -13,6 +14,9 @@ use tokio::io::{
 };
 
 use super::peer::Whole;
+
+/// From the first byte of a message to its last; how long a client is silent between messages is its own affair.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longest line of a `Content-Length` head.
 const HEAD_LINE: u64 = 1024;
@@ -56,8 +60,14 @@ impl Incoming {
     /// [`io::ErrorKind::FileTooLarge`]: it is larger than a message may be. Others end the conversation without a word.
     pub(super) async fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
         match self {
-            Self::Lines(reader) => line(reader).await,
-            Self::Heads(reader) => framed(reader).await,
+            Self::Lines(reader) => {
+                reader.fill_buf().await?;
+                in_time(line(reader), PATIENCE).await
+            }
+            Self::Heads(reader) => {
+                reader.fill_buf().await?;
+                in_time(framed(reader), PATIENCE).await
+            }
             Self::Socket(reader) => match reader.next().await {
                 None | Some(Ok(Message::Close(_))) => Ok(None),
                 Some(Ok(Message::Text(text))) => within(text.as_bytes().to_vec()),
@@ -104,6 +114,14 @@ impl Outgoing {
             Self::Socket(writer) => writer.close().await.map_err(io::Error::other),
         }
     }
+}
+
+/// A client that never comes to the end of its message would hold its place for ever.
+async fn in_time(
+    message: impl Future<Output = io::Result<Option<Vec<u8>>>>,
+    patience: Duration,
+) -> io::Result<Option<Vec<u8>>> {
+    tokio::time::timeout(patience, message).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }
 
 fn within(message: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
@@ -158,4 +176,42 @@ async fn framed(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<V
         }
     }
     Err(broken("a head of too many lines"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn silence_is_borne_and_half_a_message_is_not() {
+        for (whole, half) in [("{}\n", "{"), ("Content-Length: 2\r\n\r\n{}", "Content-Length: 99\r\n\r\n{")] {
+            let (mut client, server) = duplex(1024);
+            let mut reader = BufReader::new(server);
+            let is_line = whole.starts_with('{');
+            let mut next = async || {
+                reader.fill_buf().await?;
+                if is_line {
+                    in_time(line(&mut reader), SHORT).await
+                } else {
+                    in_time(framed(&mut reader), SHORT).await
+                }
+            };
+            client.write_all(whole.as_bytes()).await.expect("write");
+            assert!(next().await.expect("a message").is_some());
+            assert!(tokio::time::timeout(SHORT * 5, next()).await.is_err(), "silence is no fault");
+            let drip = async {
+                client.write_all(half.as_bytes()).await.expect("write");
+                loop {
+                    tokio::time::sleep(SHORT / 20).await;
+                    // The daemon hangs up at some time.
+                    let _ = client.write_all(b" ").await;
+                }
+            };
+            let ended = tokio::select! { ended = next() => ended, () = drip => unreachable!("it drips for ever") };
+            assert_eq!(ended.expect_err(half).kind(), io::ErrorKind::TimedOut);
+        }
+    }
 }

@@ -22,7 +22,7 @@ mod submit;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use act_proto::MAX_MESSAGE;
 use act_proto::error::{ApiError, Kind};
@@ -188,6 +188,7 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
     let connections = TaskTracker::new();
     let mut in_place = tokio::time::interval(IN_PLACE);
     let number = AtomicU32::new(1);
+    let mut refused: Option<Instant> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -210,7 +211,12 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
                         }
                     };
                     let Ok(place) = places.clone().try_acquire_owned() else {
-                        tracing::warn!("a connection is refused: there are {MAX_CONNECTIONS} already");
+                        // A line of the log for each of ten thousand would be another flood.
+                        if refused.is_none_or(|at| at.elapsed() >= IN_PLACE) {
+                            refused = Some(Instant::now());
+                            tracing::warn!("connections are refused: there are {MAX_CONNECTIONS} already");
+                        }
+                        refuse(&stream);
                         continue;
                     };
                     let (listen, stop, guest) = (listen.clone(), stop.clone(), api.clients.come());
@@ -231,6 +237,20 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+/// Says why it is hung up on a client, as far as there is room for that at once. It is HTTP, which most clients speak, with
+/// an answer of JSON-RPC.
+fn refuse(stream: &UnixStream) {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":-32000,"message":"too many clients: {MAX_CONNECTIONS} are connected already"}}}}"#
+    );
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    // Whoever does not take it hears of it by the end of the connection.
+    let _ = stream.try_write(format!("{head}{body}").as_bytes());
 }
 
 /// What every connection needs.

@@ -93,6 +93,16 @@ pub enum Kind {
         #[serde(default)]
         dir: Vec<String>,
     },
+    /// An answer that says it is compressed.
+    Encoded {
+        /// `Content-Encoding`.
+        coding: String,
+        /// The body, in base64, this many times over.
+        body: String,
+        /// How often the body comes.
+        #[serde(default = "once")]
+        times: usize,
+    },
     /// A body that never ends.
     Endless {
         /// Claimed `Content-Length`; without it the body is chunked.
@@ -106,6 +116,10 @@ pub enum Kind {
 
 fn ok() -> u16 {
     200
+}
+
+fn once() -> usize {
+    1
 }
 
 fn json() -> String {
@@ -125,6 +139,7 @@ impl Kind {
             Self::WrongLength { .. } => "wrong_length",
             Self::Late { .. } => "late",
             Self::Listing { .. } => "listing",
+            Self::Encoded { .. } => "encoded",
             Self::Endless { .. } => "endless",
         }
     }

@@ -1,6 +1,7 @@
 //! Tests that need more than the Rust toolchain: root (mounts, other uids), the Python client `act` from PyPI, editors. They
 //! are behind the feature `peers`, which `.ci/run` sets; without what they need they fail.
 
+mod apache;
 mod clients;
 mod disk;
 #[cfg(feature = "editors")]

@@ -272,17 +272,26 @@ fn sweep(job: &mut Job, id: ServerId, now: Time) {
     }
 }
 
-/// Gives up a submission whose row exists and never ran: the row is cancelled once nothing of ours can still be executed
-/// for it, then its WebDAV directory is deleted.
+/// Gives up a submission whose row exists and never ran: the row is cancelled, then its WebDAV directory is deleted, once
+/// nothing of ours can still be executed that would bring it back.
 fn abandon(job: &mut Job, outcome: Outcome, now: Time) {
     leave_row(job, now);
     close(job, outcome, now);
 }
 
 fn leave_row(job: &mut Job, now: Time) {
-    if let Some(id) = job.id() {
-        let not_before = job.in_flight_until.max(now);
-        job.leftovers.push(Leftover { id, row: true, webdav: job.webdav.clone(), not_before, attempts: 0 });
+    let Some(id) = job.id() else { return };
+    let settled = job.in_flight_until.max(now);
+    let leftover = Leftover { id, row: true, webdav: job.webdav.clone(), not_before: settled, attempts: 0 };
+    // Without a description it never runs, and an upload for a row that is gone is refused by the server: only a store
+    // may still execute one.
+    if matches!(job.phase, Phase::Created { .. } | Phase::Uploading { .. }) && settled > now {
+        job.leftovers.push(Leftover { webdav: None, not_before: now, ..leftover.clone() });
+        if leftover.webdav.is_some() {
+            job.leftovers.push(Leftover { row: false, ..leftover });
+        }
+    } else {
+        job.leftovers.push(leftover);
     }
 }
 

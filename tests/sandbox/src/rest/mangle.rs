@@ -7,6 +7,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     response::Response,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
@@ -64,6 +65,14 @@ pub(super) async fn apply(kind: Kind, mut call: Call, connection: &Connection) -
         Kind::Truncate { bytes, stall } => truncate(right, bytes, stall).await,
         Kind::WrongLength { delta } => wrong_length(right, delta).await,
         Kind::Listing { file, dir } => listing(right, &file, &dir).await,
+        Kind::Encoded { coding, body, times } => {
+            let bytes = STANDARD.decode(body).unwrap_or_default().repeat(times);
+            let mut response = typed(StatusCode::OK, "application/json", Body::from(bytes));
+            if let Ok(value) = HeaderValue::try_from(coding) {
+                response.headers_mut().insert(header::CONTENT_ENCODING, value);
+            }
+            response
+        }
         Kind::Endless { content_length, content_type } => {
             let filler = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(FILLER)));
             let mut response = typed(StatusCode::OK, &content_type, Body::from_stream(filler));

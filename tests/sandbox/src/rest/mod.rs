@@ -241,7 +241,7 @@ impl Kind {
         match self {
             Self::Stall { execute } | Self::Status { execute, .. } | Self::Body { execute, .. } => *execute,
             Self::Reset { execute, after_bytes } => *execute || after_bytes.is_some(),
-            Self::Late { .. } | Self::Endless { .. } => false,
+            Self::Late { .. } | Self::Encoded { .. } | Self::Endless { .. } => false,
             Self::Delay { .. } | Self::Truncate { .. } | Self::WrongLength { .. } | Self::Listing { .. } => true,
         }
     }
