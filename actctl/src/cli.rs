@@ -242,6 +242,9 @@ pub enum Daemon {
         /// How many lines to begin with
         #[arg(long, default_value_t = 200, value_name = "N")]
         lines: usize,
+        /// Only what was done for one command: `-v` and failures show its request id
+        #[arg(long, value_name = "ID")]
+        request: Option<String>,
     },
 }
 

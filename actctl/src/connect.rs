@@ -143,7 +143,10 @@ pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
     match result {
         Ok(client) => {
             let hello = client.hello();
-            ctx.out.debug(&format!("connected to {} (pid {}) in {:.1?}", socket.display(), hello.pid, began.elapsed()));
+            let (socket, took) = (socket.display(), began.elapsed());
+            let (pid, request) = (hello.pid, &hello.request);
+            ctx.out.debug(&format!("connected to {socket} (pid {pid}) in {took:.1?}; request {request}"));
+            ctx.connected(hello);
             Ok(Some(client))
         }
         Err(ConnectError::Absent { source, .. }) => match source.kind() {

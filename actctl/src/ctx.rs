@@ -1,9 +1,13 @@
 //! What every verb has: the streams, the chosen instance, and a session with its daemon that outlives the daemon's
 //! restarts.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use act_proto::daemon::RequestsParams;
 use act_proto::instance::Selection;
+use act_proto::method::DaemonRequests;
 use act_proto::{ApiError, Client, Instance, Kind, Method};
 
 use crate::cli::Global;
@@ -11,6 +15,8 @@ use crate::connect::{self, Start};
 use crate::failure::Failure;
 use crate::out::Out;
 
+/// With `-v`: how often it is asked what was sent to servers.
+const SHOW: Duration = Duration::from_millis(300);
 /// How long a lost connection is sought again.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
 
@@ -21,6 +27,8 @@ pub struct Ctx {
     pub out: Out,
     /// The flags that choose an instance.
     pub selection: Selection,
+    /// The id of the newest connection's requests.
+    request: Arc<Mutex<Option<String>>>,
 }
 
 impl Ctx {
@@ -29,7 +37,22 @@ impl Ctx {
     pub fn new(global: &Global) -> Self {
         Self {
             out: Out::new(global),
+            request: Arc::default(),
             selection: Selection { conf: global.conf.clone(), server: global.server.clone(), port: global.port },
+        }
+    }
+
+    /// There is a new connection: the daemon's log names its requests so.
+    pub fn connected(&self, hello: &act_proto::daemon::Hello) {
+        if !hello.request.is_empty() {
+            *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(hello.request.clone());
+        }
+    }
+
+    /// Says under which id the daemon's log tells of this command, if it had one done.
+    pub fn tell_request(&self) {
+        if let Some(id) = self.request.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            self.out.request(id);
         }
     }
 
@@ -58,7 +81,7 @@ impl Ctx {
         let instance = self.instance()?;
         let client = connect::connect(self, &instance, Start::Transient).await?;
         self.check_config();
-        Ok(Session { ctx: self, instance, client })
+        Ok(Session { ctx: self, instance, client, shown: AtomicU64::new(0) })
     }
 
     /// A session with a daemon that runs already; `None`: none does.
@@ -68,7 +91,7 @@ impl Ctx {
     pub async fn running(&self) -> Result<Option<Session<'_>>, Failure> {
         let instance = self.instance()?;
         let client = connect::existing(self, &instance).await?;
-        Ok(client.map(|client| Session { ctx: self, instance, client }))
+        Ok(client.map(|client| Session { ctx: self, instance, client, shown: AtomicU64::new(0) }))
     }
 }
 
@@ -78,6 +101,8 @@ pub struct Session<'a> {
     /// The instance that it is about.
     pub instance: Instance,
     client: Client,
+    /// The last request to a server that was shown, with `-v`.
+    shown: AtomicU64,
 }
 
 impl Session<'_> {
@@ -111,7 +136,10 @@ impl Session<'_> {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                     match connect::connect(self.ctx, &self.instance, Start::Transient).await {
-                        Ok(client) => self.client = client,
+                        Ok(client) => {
+                            self.client = client;
+                            self.shown.store(0, Ordering::Relaxed);
+                        }
                         Err(f) if since.elapsed() >= RECONNECT_FOR => return Err(f),
                         Err(f) => self.ctx.out.debug(&f.message),
                     }
@@ -123,7 +151,11 @@ impl Session<'_> {
 
     async fn once<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ApiError> {
         let began = Instant::now();
-        let mut result = self.client.call::<M>(params).await;
+        let mut result = if self.ctx.out.verbose > 0 {
+            self.watched(self.client.call::<M>(params)).await
+        } else {
+            self.client.call::<M>(params).await
+        };
         // These parameters are made from types: a daemon that does not know one is older than this program.
         if let Err(e) = &mut result
             && e.data.kind == Kind::BadParams
@@ -138,6 +170,34 @@ impl Session<'_> {
             self.ctx.out.debug(&format!("{} {took:.1?} {end}", M::NAME));
         }
         result
+    }
+
+    /// Waits for a call, and shows meanwhile what it has the daemon send to servers.
+    async fn watched<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        let mut ticks = tokio::time::interval(SHOW);
+        let result = loop {
+            tokio::select! {
+                result = &mut call => break result,
+                _ = ticks.tick() => self.show_requests().await,
+            }
+        };
+        self.show_requests().await;
+        result
+    }
+
+    /// Shows the requests to servers that are new. An older daemon does not tell of them.
+    async fn show_requests(&self) {
+        let params = RequestsParams { after: self.shown.load(Ordering::Relaxed) };
+        let Ok(news) = self.client.call::<DaemonRequests>(&params).await else { return };
+        for sent in news.items {
+            let end = match (&sent.status, &sent.error) {
+                (Some(status), _) => status.to_string(),
+                (None, error) => error.clone().unwrap_or_default(),
+            };
+            self.ctx.out.debug(&format!("{} {} -> {end} ({} ms)", sent.method, sent.url, sent.millis));
+            self.shown.fetch_max(sent.number, Ordering::Relaxed);
+        }
     }
 
     /// The connection itself, for calls by name.

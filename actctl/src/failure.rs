@@ -45,6 +45,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The same command may succeed later.
     pub retryable: bool,
+    /// Under which id the daemon's log tells more.
+    pub request: Option<String>,
 }
 
 /// What verbs return: an exit code or a failure.
@@ -52,7 +54,7 @@ pub type Outcome = Result<u8, Failure>;
 
 impl Failure {
     fn new(exit: u8, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, kind, message: message.into(), hint: None, retryable: false }
+        Self { exit, kind, message: message.into(), hint: None, retryable: false, request: None }
     }
 
     /// The command line makes no sense.
@@ -104,7 +106,7 @@ impl Failure {
             "schema": "act.error/1",
             "error": {
                 "kind": self.kind, "message": self.message, "hint": self.hint,
-                "retryable": self.retryable, "exit": self.exit,
+                "retryable": self.retryable, "exit": self.exit, "request": self.request,
             },
         })
     }
@@ -119,6 +121,7 @@ impl From<ApiError> for Failure {
             message: e.message,
             hint: e.data.hint.or_else(|| default_hint(kind).map(ToOwned::to_owned)),
             retryable: e.data.retryable,
+            request: e.data.request,
         }
     }
 }

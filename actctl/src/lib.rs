@@ -33,7 +33,7 @@ use clap_complete::CompleteEnv;
 
 use crate::cli::Cli;
 use crate::ctx::Ctx;
-use crate::failure::{BROKEN_PIPE, BUG, Failure, INTERRUPTED, OK, USAGE};
+use crate::failure::{BROKEN_PIPE, BUG, Failure, INTERRUPTED, OK, SERVER, SOME_FAILED, USAGE};
 
 /// Runs a command line, from its words to its exit code.
 #[must_use]
@@ -75,6 +75,10 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     });
     // A question may still be waiting for its answer on another thread.
     runtime.shutdown_background();
+    // One of several jobs has failed by what the daemon was told by a server: whoever reports it needs the thread.
+    if matches!(outcome, Ok(SOME_FAILED | SERVER)) && cmd::asks_servers(command) {
+        ctx.tell_request();
+    }
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         if failure.exit != INTERRUPTED || !failure.message.is_empty() {
             ctx.out.failure(&failure);

@@ -132,6 +132,16 @@ impl Out {
             return;
         }
         self.error(&failure.message, failure.hint.as_deref());
+        if let Some(id) = &failure.request {
+            self.request(id);
+        }
+    }
+
+    /// Under which id the daemon's log tells what it did for this command: for whoever reports a failure.
+    pub fn request(&self, id: &str) {
+        if !self.quiet && !self.json {
+            self.say("2", "request:", &format!("{id} (what the daemon did: actctl daemon logs --request {id})"));
+        }
     }
 
     /// A question, without a line's end.

@@ -251,12 +251,15 @@ pub async fn differs(name: &str) -> Option<(String, Option<String>)> {
 
 /// The arguments of `journalctl` for the service's log.
 #[must_use]
-pub fn journal_args(follow: bool, lines: usize) -> Vec<String> {
+pub fn journal_args(follow: bool, lines: usize, request: Option<&str>) -> Vec<String> {
     let mut args: Vec<String> =
         ["--user", "--unit", SERVICE, "--no-pager", "--output=short-iso", "--lines"].map(str::to_owned).to_vec();
     args.push(lines.to_string());
     if follow {
         args.push("--follow".to_owned());
+    }
+    if let Some(id) = request {
+        args.push(format!("--grep={id}\\b"));
     }
     args
 }

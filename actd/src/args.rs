@@ -57,4 +57,10 @@ pub enum Command {
         /// From this file; else from standard input
         file: Option<PathBuf>,
     },
+    /// Write the manual pages of this program into a directory: for packages
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        dir: PathBuf,
+    },
 }

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod call;
 pub mod config;
 pub mod daemon;
 pub mod dirs;
@@ -24,12 +25,14 @@ pub mod work;
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use act_proto::error::{ApiError, Kind};
 use act_proto::instance::Selection;
 use act_proto::start::StartReport;
+use clap::CommandFactory as _;
 use rustix::fs::Mode;
 use rustix::process::DumpableBehavior;
 
@@ -40,6 +43,9 @@ use daemon::{Ready, Start};
 /// Runs the daemon to its end; gives the exit code of the process.
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
+    if let Some(args::Command::Man { dir }) = &args.command {
+        return manual(dir);
+    }
     // Everything made from here on is the user's alone; results are given the user's own mask when they are published.
     let umask = rustix::process::umask(Mode::from_raw_mode(0o077)).as_raw_mode();
     let ready = match args.ready_fd.map(ready).transpose() {
@@ -81,6 +87,18 @@ pub fn run(args: Args) -> ExitCode {
         Err(e) => {
             tracing::error!("{e}");
             fail(&e, None)
+        }
+    }
+}
+
+/// Writes the manual pages, made from the same definitions as the help.
+fn manual(dir: &Path) -> ExitCode {
+    let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Args::command(), dir));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let what = format!("cannot write manual pages to {}: {e}", dir.display());
+            fail(&ApiError::new(Kind::LocalFile, what), None)
         }
     }
 }

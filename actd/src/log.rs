@@ -5,10 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::job::Time;
 
@@ -30,6 +33,20 @@ impl FormatTime for Clock {
     }
 }
 
+/// Puts another filter in force; none if the environment's is: that wins.
+type Change = Box<dyn Fn(EnvFilter) -> io::Result<()> + Send + Sync>;
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// Logs what this filter of the config file says from now on.
+///
+/// # Errors
+/// It is none; then nothing has changed.
+pub fn change(config: Option<&str>) -> io::Result<()> {
+    let text = config.unwrap_or(DEFAULT);
+    let filter = EnvFilter::try_new(text).map_err(|e| io::Error::other(format!("{text}: {e}")))?;
+    CHANGE.get().map_or(Ok(()), |change| change(filter))
+}
+
 /// Begins logging. `config`: the filter of the config file; the environment's wins.
 ///
 /// # Errors
@@ -38,16 +55,25 @@ pub fn start(file: Option<&Path>, config: Option<&str>) -> io::Result<()> {
     let from_env = std::env::var(ENV).ok().filter(|f| !f.is_empty());
     let text = from_env.as_deref().or(config).unwrap_or(DEFAULT);
     let filter = EnvFilter::try_new(text).map_err(|e| io::Error::other(format!("{ENV}={text}: {e}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(Clock);
-    let begun = match file {
-        Some(path) => builder.with_ansi(false).with_writer(open(path)?).try_init(),
+    let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(filter);
+    let words = match file {
+        Some(path) => fmt::layer().with_timer(Clock).with_ansi(false).with_writer(open(path)?).boxed(),
         // The journal has its own clock.
         None if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            builder.with_ansi(false).without_time().with_writer(io::stderr).try_init()
+            fmt::layer().with_ansi(false).without_time().with_writer(io::stderr).boxed()
         }
-        None => builder.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).try_init(),
+        None => {
+            let terminal = io::stderr().is_terminal();
+            fmt::layer().with_timer(Clock).with_ansi(terminal).with_writer(io::stderr).boxed()
+        }
     };
-    begun.map_err(|e| io::Error::other(e.to_string()))
+    tracing_subscriber::registry().with(filter).with(words).try_init().map_err(|e| io::Error::other(e.to_string()))?;
+    if from_env.is_none() {
+        let change = move |filter| handle.reload(filter).map_err(|e| io::Error::other(e.to_string()));
+        // Only the first log of a process is the daemon's.
+        let _ = CHANGE.set(Box::new(change));
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -21,6 +21,8 @@ pub(crate) fn run(config: &Config, command: Option<&Command>) -> Result<(), ApiE
     match command {
         Some(Command::Export { file }) => export(config, file.as_deref()),
         Some(Command::Import { file }) => import(config, file.as_deref()),
+        // Needs neither configuration nor state: done before.
+        Some(Command::Man { .. }) => Ok(()),
         None => mend(config),
     }
 }

@@ -37,6 +37,49 @@ pub struct Hello {
     pub pid: u32,
     /// URL of the aCT server.
     pub server: String,
+    /// The id of this connection's requests: the daemon's log names it with all that is done for this client. Empty:
+    /// an older daemon, which has none.
+    #[serde(default)]
+    pub request: String,
+}
+
+/// Parameters of `daemon.requests`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "DaemonRequestsParams")]
+pub struct RequestsParams {
+    /// Those after this number.
+    pub after: u64,
+}
+
+/// Reply of `daemon.requests`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DaemonRequests")]
+pub struct Requests {
+    /// The id under which the log tells of them.
+    pub request: String,
+    /// In the order in which they were answered.
+    pub items: Vec<Request>,
+    /// Some after that number are forgotten: the last 500 are kept.
+    pub gap: bool,
+}
+
+/// A request of the daemon's to a server, without anything secret.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ServerRequest")]
+pub struct Request {
+    /// Its number, from 1.
+    pub number: u64,
+    /// `GET`, `POST`...
+    pub method: String,
+    /// The URL, without what could be secret in it.
+    pub url: String,
+    /// The answer's status; null: there was no answer.
+    pub status: Option<u16>,
+    /// Why there was no answer.
+    pub error: Option<String>,
+    /// Milliseconds until the answer began.
+    pub millis: u64,
 }
 
 /// Reply of `daemon.status`.

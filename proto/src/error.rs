@@ -22,6 +22,8 @@ macro_rules! kinds {
             pub fn word(self) -> &'static str { match self { $(Kind::$variant => $word,)* } }
             /// What it means.
             pub fn doc(self) -> &'static str { match self { $(Kind::$variant => $doc,)* } }
+            /// Whether the daemon's log may tell more of it than its sentence: no mistake of the caller's.
+            pub fn is_logged(self) -> bool { (400..700).contains(&self.code().0) || matches!(self, Kind::TokenRejected | Kind::Internal) }
             /// The exit code of `actctl` for it.
             pub fn exit(self) -> u8 { match self { $(Kind::$variant => $exit,)* } }
         }
@@ -75,6 +77,9 @@ pub struct ErrorData {
     pub hint: Option<String>,
     /// The same call may succeed later.
     pub retryable: bool,
+    /// The request id under which the daemon's log tells of the call, where that may help; see `daemon.hello`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// An error of the API: what a method gives instead of a reply.
@@ -99,7 +104,7 @@ impl ApiError {
                 | Kind::CeFailed
                 | Kind::NotAvailable
         );
-        Self { message: message.into(), data: ErrorData { kind, hint: None, retryable } }
+        Self { message: message.into(), data: ErrorData { kind, hint: None, retryable, request: None } }
     }
 
     /// With a hint on what to do.

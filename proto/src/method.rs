@@ -67,6 +67,7 @@ methods! {
     read DaemonHello = "daemon.hello" (daemon::HelloParams) -> daemon::Hello: "Says who calls and learns the daemon's version, protocol and capabilities.";
     read DaemonStatus = "daemon.status" (daemon::NoParams) -> daemon::Status: "What the daemon is doing: jobs by phase, server, credential, what waits for what.";
     read DaemonDoctor = "daemon.doctor" (daemon::NoParams) -> daemon::Checkup: "Looks at everything that the daemon needs, the server and the WebDAV store included; takes up to ten seconds.";
+    read DaemonRequests = "daemon.requests" (daemon::RequestsParams) -> daemon::Requests: "What the daemon has sent to servers for this connection's calls, background work that they began included.";
     change DaemonStop = "daemon.stop" (daemon::NoParams) -> daemon::Stopping: "Stops the daemon cleanly; work goes on at its next start.";
     change DaemonReload = "daemon.reload" (daemon::NoParams) -> daemon::ConfigReply: "Reads the config file again; a bad file changes nothing.";
     read DaemonConfig = "daemon.config" (daemon::NoParams) -> daemon::ConfigReply: "The configuration in force, with the origin of each value.";

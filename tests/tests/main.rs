@@ -19,6 +19,8 @@ mod network;
 #[cfg(feature = "peers")]
 mod peers;
 mod readme;
+mod reload;
+mod request_ids;
 mod restart;
 mod script;
 mod secrets;

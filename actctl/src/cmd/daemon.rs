@@ -39,7 +39,7 @@ pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
         Daemon::Reload => reload(ctx).await,
         Daemon::Status => status(ctx).await,
         Daemon::List => list(ctx).await,
-        Daemon::Logs { follow, lines } => daemon_logs::run(ctx, *follow, *lines).await,
+        Daemon::Logs { follow, lines, request } => daemon_logs::run(ctx, *follow, *lines, request.as_deref()).await,
     }
 }
 

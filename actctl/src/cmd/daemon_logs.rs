@@ -12,8 +12,8 @@ use crate::ctx::Ctx;
 use crate::failure::{Failure, OK, Outcome};
 use crate::service::{self, SERVICE, SOCKET};
 
-/// The most bytes of the last lines.
-const MAX: u64 = 4 << 20;
+/// The most bytes of the last lines. A log is put aside before it is so large.
+const MAX: u64 = 16 << 20;
 /// How often a log that grows is looked at.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -21,26 +21,38 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// There is no log.
-pub async fn run(ctx: &Ctx, follow: bool, lines: usize) -> Outcome {
+pub async fn run(ctx: &Ctx, follow: bool, lines: usize, request: Option<&str>) -> Outcome {
+    if let Some(id) = request
+        && !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    {
+        return Err(Failure::usage(format!("`{id}` is no request id")).hint("they look like 3f2a1-17"));
+    }
     let instance = ctx.instance()?;
     if instance.name == "default" && (service::is_active(SERVICE).await || service::is_enabled(SOCKET).await) {
-        return Err(journal(follow, lines));
+        return Err(journal(follow, lines, request));
     }
     let path = log_path(&instance.paths().state);
     let bad = |e: io::Error| {
         Failure::local(format!("no log: {}: {e}", path.display())).hint("no daemon of yours has run here yet")
     };
-    ctx.out.text(&tail(&path, lines).map_err(bad)?)?;
+    ctx.out.text(&tail_of(&path, lines, |line| is_about(line, request)).map_err(bad)?)?;
     if !follow {
         return Ok(OK);
     }
     let mut file = File::open(&path).map_err(bad)?;
     let mut at = file.seek(SeekFrom::End(0)).map_err(bad)?;
+    let mut unfinished = Vec::new();
     loop {
         let mut piece = Vec::new();
         file.by_ref().take(1 << 20).read_to_end(&mut piece).map_err(bad)?;
         at += piece.len() as u64;
-        ctx.out.bytes(&piece)?;
+        unfinished.extend_from_slice(&piece);
+        let whole = unfinished.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        for line in unfinished.drain(..whole).collect::<Vec<u8>>().split_inclusive(|b| *b == b'\n') {
+            if is_about(&String::from_utf8_lossy(line), request) {
+                ctx.out.bytes(line)?;
+            }
+        }
         if piece.is_empty() {
             tokio::time::sleep(PAUSE).await;
             // Put aside and begun anew, when a new daemon was started.
@@ -53,8 +65,8 @@ pub async fn run(ctx: &Ctx, follow: bool, lines: usize) -> Outcome {
 }
 
 /// Becomes `journalctl`, which knows its terminal, its pager and Ctrl-C; returns only if that cannot be.
-fn journal(follow: bool, lines: usize) -> Failure {
-    let e = std::process::Command::new("journalctl").args(service::journal_args(follow, lines)).exec();
+fn journal(follow: bool, lines: usize, request: Option<&str>) -> Failure {
+    let e = std::process::Command::new("journalctl").args(service::journal_args(follow, lines, request)).exec();
     Failure::local(format!("the service's log is in the journal, and journalctl cannot be run: {e}"))
 }
 
@@ -63,19 +75,36 @@ fn journal(follow: bool, lines: usize) -> Failure {
 /// # Errors
 /// It cannot be read.
 pub fn tail(path: &Path, lines: usize) -> io::Result<String> {
+    tail_of(path, lines, |_| true)
+}
+
+/// Whether a line of the log was written for the command of that request id.
+fn is_about(line: &str, request: Option<&str>) -> bool {
+    let Some(id) = request else { return true };
+    line.match_indices(id).any(|(at, _)| !line[at + id.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+fn tail_of(path: &Path, lines: usize, keep: impl Fn(&str) -> bool) -> io::Result<String> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(MAX)))?;
     let mut bytes = Vec::new();
     file.take(MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
+    let all: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
     Ok(all[all.len().saturating_sub(lines)..].iter().flat_map(|l| [l, "\n"]).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tail;
+    use super::{is_about, tail};
+
+    #[test]
+    fn lines_of_one_request() {
+        let line = "INFO for{request=3f2a1-17,3f2a1-2}: answered";
+        assert!(is_about(line, None) && is_about(line, Some("3f2a1-17")) && is_about(line, Some("3f2a1-2")));
+        assert!(!is_about(line, Some("3f2a1-1")));
+    }
 
     #[test]
     fn the_last_lines_of_a_file() {

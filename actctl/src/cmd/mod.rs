@@ -74,6 +74,13 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
     }
 }
 
+/// Whether a verb fails for single jobs by what a server says.
+#[must_use]
+pub fn asks_servers(command: &Command) -> bool {
+    use Command::{Clean, Fetch, Get, Kill, Resub, Sub};
+    matches!(command, Sub(_) | Get(_) | Kill(_) | Clean(_) | Fetch(_) | Resub(_))
+}
+
 /// Whether a verb looks after Ctrl-C by itself, because it has something to undo first.
 #[must_use]
 pub fn handles_interrupt(command: &Command) -> bool {

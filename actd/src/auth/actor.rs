@@ -15,8 +15,11 @@ use super::handle::{AuthHandle, AuthState, Command};
 use super::journal::Journal;
 use super::notice::words;
 use super::renew::Renewal;
-use super::report::{SWITCH, delegate_error, empty_status, fqan, other_identity, proxy_error, proxyid_of, rfc3339};
+use super::report::{
+    SWITCH, delegate_error, empty_status, fqan, other_identity, proxy_error, proxyid_of, rfc3339, trust,
+};
 use super::{Proxy, ProxyError, Token, TokenError, delegate};
+use crate::call;
 use crate::config::Config;
 use crate::engine::Credential;
 use crate::engine::handle::EngineHandle;
@@ -165,12 +168,15 @@ impl Actor {
                 }
                 level = told(&mut self.telling) => self.was_told(level),
                 command = commands.recv() => match command {
-                    Some(Command::Submit(params, reply)) => {
-                        let result = self.submit(&params).await;
+                    Some(Command::Submit(params, causes, reply)) => {
+                        let result = call::on_behalf(causes, self.submit(&params)).await;
                         // A caller that hung up needs no answer.
                         let _ = reply.send(result);
                     }
-                    Some(Command::Config(config)) => tokio::task::block_in_place(|| self.configure(*config)),
+                    Some(Command::Config(config, client)) => {
+                        self.client = client;
+                        tokio::task::block_in_place(|| self.configure(*config));
+                    }
                     None => return,
                 },
             }
@@ -294,6 +300,11 @@ impl Actor {
     fn configure(&mut self, config: Config) {
         if config.renew != self.config.renew {
             self.renewal.reset();
+        }
+        if trust(&config) != trust(&self.config) || config.allow_http != self.config.allow_http {
+            // Who presents the proxy is equipped anew, and what failed is tried again.
+            self.generation += 1;
+            self.may_try_again();
         }
         self.config = config;
         self.look();

@@ -8,7 +8,9 @@ use act_proto::proxy::{Status, SubmitParams, Submitted};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Proxy, Token};
+use crate::call::{self, Causes};
 use crate::config::Config;
+use crate::remote::act::ActClient;
 
 /// How long somebody waits for a delegation that is under way.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -39,8 +41,8 @@ pub struct AuthHandle {
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Submit(SubmitParams, oneshot::Sender<Result<Submitted, ApiError>>),
-    Config(Box<Config>),
+    Submit(SubmitParams, Causes, oneshot::Sender<Result<Submitted, ApiError>>),
+    Config(Box<Config>, ActClient),
 }
 
 impl AuthHandle {
@@ -51,13 +53,13 @@ impl AuthHandle {
     pub async fn submit(&self, params: SubmitParams) -> Result<Submitted, ApiError> {
         let gone = || ApiError::new(Kind::Stopping, "the daemon is stopping");
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Submit(params, reply)).await.map_err(|_| gone())?;
+        self.commands.send(Command::Submit(params, call::causes(), reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
-    /// Goes by another configuration from now on.
-    pub async fn configure(&self, config: Config) {
-        let _ = self.commands.send(Command::Config(Box::new(config))).await;
+    /// Goes by another configuration from now on, and delegates with this client.
+    pub async fn configure(&self, config: Config, client: &ActClient) {
+        let _ = self.commands.send(Command::Config(Box::new(config), client.with_token(None))).await;
     }
 
     /// Why the token cannot be used. Waits while it is just being made, so that the first call to a new daemon is not told

@@ -391,21 +391,6 @@ impl Config {
         [
             ("server", self.server == new.server && self.instance.name == new.instance.name),
             ("actd.state", self.state == new.state),
-            ("actd.ca_dir", self.ca_dir == new.ca_dir),
-            ("actd.download", self.download == new.download),
-            ("actd.fetch_failed", self.fetch_failed == new.fetch_failed),
-            ("actd.keep", self.keep == new.keep),
-            ("actd.keep_failed", self.keep_failed == new.keep_failed),
-            ("actd.orphans", self.orphans == new.orphans),
-            ("actd.history", self.history == new.history),
-            ("actd.poll_min", self.poll_min == new.poll_min),
-            ("actd.poll_max", self.poll_max == new.poll_max),
-            ("actd.requests", self.requests == new.requests),
-            ("actd.transfers", self.transfers == new.transfers),
-            ("actd.rate_limit", self.rate_limit == new.rate_limit),
-            ("actd.min_free_disk", self.min_free_disk == new.min_free_disk),
-            ("actd.allow_http", self.allow_http == new.allow_http),
-            ("actd.log", self.log == new.log),
         ]
         .into_iter()
         .filter(|(_, same)| !same)

@@ -28,9 +28,9 @@ use crate::engine::{self, EngineConfig};
 use crate::hooks;
 use crate::job::next::{Next, Policy, next};
 use crate::job::{Job, Phase, ProxyId, Time};
-use crate::remote::Timeouts;
 use crate::remote::act::ActOptions;
 use crate::remote::webdav::WebdavOptions;
+use crate::remote::{RemoteError, Timeouts};
 use crate::rpc::{self, Api, Clients, Control, Shared};
 use crate::store::{Loaded, Store, StoreError};
 use crate::work::{Hands, HandsConfig};
@@ -111,6 +111,9 @@ struct Daemon {
     engine: EngineHandle,
     auth: AuthHandle,
     dirs: DirsHandle,
+    hands: Hands,
+    instance_id: String,
+    umask: u32,
     config: Shared,
     clients: Clients,
     reloads: mpsc::Receiver<oneshot::Sender<Result<(), ApiError>>>,
@@ -144,7 +147,7 @@ impl Daemon {
             "actd {} starts", env!("CARGO_PKG_VERSION")
         );
 
-        let hands = hands(&config, &instance_id, umask)?;
+        let hands = Hands::new(hands_config(&config, &instance_id, umask)).map_err(|e| unusable(&e))?;
         let owner = owner(&loaded);
         let (rejected, rejections) = mpsc::channel(16);
         let actor = tokio::task::block_in_place(|| {
@@ -183,11 +186,11 @@ impl Daemon {
         let api = Arc::new(Api {
             engine: engine.clone(),
             dirs: dirs.clone(),
-            hands,
+            hands: hands.clone(),
             auth: auth.clone(),
             config: config.clone(),
             control: Control { stop: stop.clone(), reload },
-            instance_id,
+            instance_id: instance_id.clone(),
             started: Time::now(),
             tasks: calls.clone(),
             closing: closing.clone(),
@@ -212,6 +215,9 @@ impl Daemon {
             engine,
             auth,
             dirs,
+            hands,
+            instance_id,
+            umask,
             config,
             clients,
             reloads,
@@ -349,10 +355,16 @@ impl Daemon {
         for warning in new.warnings() {
             tracing::warn!("{}: {warning}", new.instance.config.display());
         }
-        let dirs = new.dirs.clone();
+        // What can fail comes first, and changes nothing when it does.
+        let settings = hands_config(&new, &self.instance_id, self.umask);
+        tokio::task::block_in_place(|| self.hands.configure(settings)).map_err(|e| unusable(&e))?;
+        if let Err(e) = crate::log::change(new.log.as_deref()) {
+            tracing::warn!("`actd.log` stays as it was: {e}");
+        }
         self.config.set(new.clone());
-        self.dirs.configure(dirs).await;
-        self.auth.configure(new).await;
+        self.engine.configure(engine_config(&new)).await?;
+        self.dirs.configure(new.dirs.clone()).await;
+        self.auth.configure(new, &self.hands.act()).await;
         tracing::info!("the configuration was read again");
         Ok(())
     }
@@ -451,9 +463,9 @@ fn owner(loaded: &Loaded) -> Option<ProxyId> {
     loaded.jobs.iter().any(bound).then_some(proxyid)
 }
 
-fn hands(config: &Config, instance_id: &str, umask: u32) -> Result<Hands, ApiError> {
+fn hands_config(config: &Config, instance_id: &str, umask: u32) -> HandsConfig {
     let webdav = WebdavOptions { allow_http: config.allow_http, ..WebdavOptions::default() };
-    let hands = HandsConfig {
+    HandsConfig {
         url: config.server.clone(),
         server: config.server.as_str().trim_end_matches('/').to_owned(),
         instance: instance_id.to_owned(),
@@ -468,10 +480,11 @@ fn hands(config: &Config, instance_id: &str, umask: u32) -> Result<Hands, ApiErr
         rate: config.rate_limit,
         min_free: config.min_free_disk,
         umask,
-    };
-    Hands::new(hands).map_err(|e| {
-        ApiError::new(Kind::BadConfig, e.to_string()).hint("for a test server: `allow_http: true` under `actd:`")
-    })
+    }
+}
+
+fn unusable(e: &RemoteError) -> ApiError {
+    ApiError::new(Kind::BadConfig, e.to_string()).hint("for a test server: `allow_http: true` under `actd:`")
 }
 
 fn equip(hands: &Hands, state: &AuthState) {

@@ -54,21 +54,32 @@ impl Engine {
     pub(super) fn command(&mut self, command: Command) {
         let now = Time::now();
         match command {
-            Command::Submit { jobs, reply } => {
+            Command::Submit { jobs, causes, reply } => {
                 let result = self.submit(jobs, now);
+                self.caused(&causes, result.as_deref().unwrap_or_default());
                 self.replies.push(Box::new(move || drop(reply.send(result))));
             }
-            Command::Do { verb, keys, webdav, reply } => self.act(verb, &keys, webdav.as_deref(), reply, now),
-            Command::Get { get, reply } => {
+            Command::Do { verb, keys, webdav, causes, reply } => {
+                self.act(verb, &keys, webdav.as_deref(), reply, now);
+                self.caused(&causes, &keys);
+            }
+            Command::Get { get, causes, reply } => {
+                let keys = get.keys.clone();
                 let number = self.get(get, now);
+                self.caused(&causes, &keys);
                 self.replies.push(Box::new(move || drop(reply.send(Ok(number)))));
             }
             Command::CancelOperation { operation, reply } => {
                 let result = self.cancel_operation(operation, now);
                 self.replies.push(Box::new(move || drop(reply.send(result))));
             }
-            Command::Refresh { max_age, reply } => self.poll.refresh(max_age, now, reply),
+            Command::Refresh { max_age, causes, reply } => self.poll.refresh(max_age, now, &causes, reply),
             Command::Tell { kind, text } => self.tell(kind, None, text),
+            Command::Configure { config, reply } => {
+                self.configure(*config);
+                // A caller that hung up needs no answer.
+                let _ = reply.send(());
+            }
             Command::Stop { reply } => {
                 for flight in self.flights.values() {
                     if matches!(flight.action, Action::Upload | Action::Retrieve | Action::Deliver) {

@@ -11,7 +11,9 @@ use act_proto::error::{ApiError, Kind};
 use act_proto::events::Event;
 use act_proto::jobs::{Bulk, Operation};
 
+use super::EngineConfig;
 use super::board::Board;
+use crate::call::{self, Causes};
 use crate::job::{Job, Key, Options, ServerId, Spec, Time};
 
 /// A checked job that is to be submitted.
@@ -70,16 +72,19 @@ pub struct Get {
 pub(crate) enum Command {
     Submit {
         jobs: Vec<NewJob>,
+        causes: Causes,
         reply: oneshot::Sender<Result<Vec<Key>, ApiError>>,
     },
     Do {
         verb: Verb,
         keys: Vec<Key>,
         webdav: Option<String>,
+        causes: Causes,
         reply: oneshot::Sender<Result<Bulk, ApiError>>,
     },
     Get {
         get: Get,
+        causes: Causes,
         reply: oneshot::Sender<Result<u64, ApiError>>,
     },
     CancelOperation {
@@ -89,12 +94,18 @@ pub(crate) enum Command {
     /// Read the server's list if the last one is older; answers when there is a younger one, or with the gate.
     Refresh {
         max_age: Duration,
+        causes: Causes,
         reply: oneshot::Sender<()>,
     },
     /// Note something that happened to the daemon and not to a job.
     Tell {
         kind: &'static str,
         text: String,
+    },
+    /// Go by another configuration.
+    Configure {
+        config: Box<EngineConfig>,
+        reply: oneshot::Sender<()>,
     },
     /// Tell when all jobs under way are at rest and their state is on disk.
     Stop {
@@ -140,7 +151,7 @@ impl EngineHandle {
     /// # Errors
     /// The job cache cannot be written, or the daemon is stopping.
     pub async fn submit(&self, jobs: Vec<NewJob>) -> Result<Vec<Key>, ApiError> {
-        self.ask(|reply| Command::Submit { jobs, reply }).await?
+        self.ask(|reply| Command::Submit { jobs, causes: call::causes(), reply }).await?
     }
 
     /// Does something to jobs, named by their keys. Answers when the server has, or when it is clear that it will not
@@ -149,7 +160,7 @@ impl EngineHandle {
     /// # Errors
     /// The job cache cannot be written, or the daemon is stopping. Failures of single jobs are in the reply.
     pub async fn act(&self, verb: Verb, keys: Vec<Key>, webdav: Option<String>) -> Result<Bulk, ApiError> {
-        self.ask(|reply| Command::Do { verb, keys, webdav, reply }).await?
+        self.ask(|reply| Command::Do { verb, keys, webdav, causes: call::causes(), reply }).await?
     }
 
     /// Starts a delivery; answers with the operation's number.
@@ -157,7 +168,7 @@ impl EngineHandle {
     /// # Errors
     /// The job cache cannot be written, or the daemon is stopping.
     pub async fn get(&self, get: Get) -> Result<u64, ApiError> {
-        self.ask(|reply| Command::Get { get, reply }).await?
+        self.ask(|reply| Command::Get { get, causes: call::causes(), reply }).await?
     }
 
     /// An operation's items after the first `seen`. Waits up to `timeout` for a new one.
@@ -191,7 +202,15 @@ impl EngineHandle {
     /// Makes sure that the server's list is no older than this, if the server can be asked at all and was not asked too
     /// recently.
     pub async fn refresh(&self, max_age: Duration) {
-        let _ = self.ask(|reply| Command::Refresh { max_age, reply }).await;
+        let _ = self.ask(|reply| Command::Refresh { max_age, causes: call::causes(), reply }).await;
+    }
+
+    /// Goes by another configuration from now on; returns when it is in force.
+    ///
+    /// # Errors
+    /// The daemon is stopping.
+    pub async fn configure(&self, config: EngineConfig) -> Result<(), ApiError> {
+        self.ask(|reply| Command::Configure { config: Box::new(config), reply }).await
     }
 
     /// Notes an event that is about no job: of the credential, of a directory. Its writing is not waited for.

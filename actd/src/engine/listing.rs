@@ -58,6 +58,7 @@ impl Engine {
         for (key, _) in &finished.actions {
             self.board.write().progress.remove(key);
             self.schedule(*key);
+            self.perhaps_at_rest(*key);
         }
     }
 

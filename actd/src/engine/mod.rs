@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::call::{self, Causes};
 use crate::failpoint;
 use crate::job::next::{Action, Policy};
 use crate::job::orphan::LostPost;
@@ -139,6 +140,8 @@ struct Engine {
 
     flights: HashMap<Key, Flight>,
     slots: HashMap<Key, Slot>,
+    /// The calls that jobs are worked on for, until they come to rest.
+    causes: HashMap<Key, Causes>,
     ready: BTreeMap<Action, BTreeSet<Key>>,
     due: BTreeSet<(Time, Key)>,
     busy: HashMap<Action, usize>,
@@ -206,6 +209,7 @@ pub fn start(
         told: Vec::new(),
         flights: HashMap::new(),
         slots: HashMap::new(),
+        causes: HashMap::new(),
         ready: BTreeMap::new(),
         due: BTreeSet::new(),
         busy: HashMap::new(),
@@ -432,6 +436,39 @@ impl Engine {
         self.replies.clear();
     }
 
+    /// What is next for a job depends on what the user wants of all jobs: each is looked at anew.
+    fn configure(&mut self, config: EngineConfig) {
+        self.poll.set_times(config.poll);
+        self.config = config;
+        self.pruned = Time::default();
+        self.index();
+    }
+
+    /// From now on these jobs are worked on for these calls, if anything is to be done for them.
+    fn caused(&mut self, causes: &Causes, keys: &[Key]) {
+        for key in keys.iter().filter(|_| !causes.is_empty()) {
+            if self.slots.contains_key(key) || self.flights.contains_key(key) {
+                self.causes.insert(*key, causes.clone());
+            }
+        }
+    }
+
+    fn causes_of(&self, keys: &[Key]) -> Causes {
+        call::union(keys.iter().filter_map(|key| self.causes.get(key)).flat_map(|causes| causes.iter()))
+    }
+
+    /// A piece of work for a job has ended: the calls are done with unless more follows at once, or it is tried again.
+    fn perhaps_at_rest(&mut self, key: Key) {
+        let goes_on = match self.slots.get(&key) {
+            Some(Slot::Ready(_)) => true,
+            Some(Slot::Due(_)) => self.job(key).is_some_and(|job| job.retry.attempts > 0),
+            None => false,
+        };
+        if !goes_on && self.causes.remove(&key).is_some() && self.causes.is_empty() {
+            self.causes = HashMap::new();
+        }
+    }
+
     /// Starts a piece of work.
     fn begin(&mut self, planned: plan::Planned) {
         let board = self.board.clone();
@@ -446,7 +483,7 @@ impl Engine {
         let finished = self.finished.clone();
         let generation = self.credential.borrow().generation;
         self.tasks.spawn(async move {
-            let done = run(planned.work, progress, planned.cancel).await;
+            let done = call::on_behalf(planned.causes, run(planned.work, progress, planned.cancel)).await;
             // A closed channel: the engine has stopped; the next start asks again.
             let _ = finished.send(Finished { actions: planned.actions, done, generation }).await;
         });

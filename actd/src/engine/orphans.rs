@@ -110,7 +110,8 @@ impl Engine {
         self.hunt.suspects.retain(|id| !ids.contains(id));
         self.hunt.is_out = true;
         let work = Work::CancelOrphans(Hunt { posts, ids, skew_ms: self.hunt.skew_ms, age_ms });
-        Some(Planned { actions: Vec::new(), work, cancel: CancellationToken::new() })
+        let cancel = CancellationToken::new();
+        Some(Planned { actions: Vec::new(), work, cancel, causes: crate::call::none() })
     }
 
     /// What came of it. What failed is tried again after the next list.

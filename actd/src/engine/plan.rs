@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Causes;
 use crate::fsutil::RelPath;
 use crate::job::apply::Input;
 use crate::job::fault::{Class, Fault};
@@ -23,6 +24,8 @@ pub(super) struct Planned {
     pub(super) actions: Vec<(Key, Action)>,
     pub(super) work: Work,
     pub(super) cancel: CancellationToken,
+    /// The calls that it is done for.
+    pub(super) causes: Causes,
 }
 
 /// In this order: what ends something goes before what begins something.
@@ -81,8 +84,8 @@ impl Engine {
         }
         let mut planned = Vec::new();
         if credential && !self.poll.in_flight && self.poll.next_at(now, self.gate_until()) <= now {
-            self.poll.begun(now);
-            planned.push(Planned { actions: Vec::new(), work: Work::List, cancel: CancellationToken::new() });
+            let causes = self.poll.begun(now);
+            planned.push(Planned { actions: Vec::new(), work: Work::List, cancel: CancellationToken::new(), causes });
         }
         if credential && server {
             planned.extend(self.plan_hunt(now));
@@ -138,8 +141,9 @@ impl Engine {
             self.schedule(*key);
         }
         *self.busy.entry(action).or_default() += 1;
+        let causes = self.causes_of(&keys);
         let actions = keys.into_iter().map(|key| (key, action)).collect();
-        Some(Planned { actions, work, cancel })
+        Some(Planned { actions, work, cancel, causes })
     }
 
     /// A batch of descriptions goes out when it is full, when nothing else is on its way to join it, or after a second.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::call::{self, Causes};
 use crate::job::Time;
 
 /// Lists that somebody asks for explicitly come no closer to each other than this, milliseconds.
@@ -25,6 +26,8 @@ pub(super) struct Poll {
     attention: Time,
     pub(super) in_flight: bool,
     waiting: Vec<(Time, oneshot::Sender<()>)>,
+    /// The calls that the next list is read for.
+    causes: Causes,
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -44,7 +47,15 @@ impl Poll {
             attention: Time::default(),
             in_flight: false,
             waiting: Vec::new(),
+            causes: call::none(),
         }
+    }
+
+    /// Other times between two lists from now on.
+    pub(super) fn set_times(&mut self, (shortest, longest): (Duration, Duration)) {
+        self.shortest = millis(shortest).max(100);
+        self.longest = millis(longest).max(self.shortest);
+        self.interval = self.interval.clamp(self.shortest, self.longest);
     }
 
     /// When the next list is due. Nothing is sent while the server's gate is closed.
@@ -73,7 +84,7 @@ impl Poll {
     }
 
     /// Somebody wants a list that is no older than this; answered when there is one.
-    pub(super) fn refresh(&mut self, max_age: Duration, now: Time, reply: oneshot::Sender<()>) {
+    pub(super) fn refresh(&mut self, max_age: Duration, now: Time, causes: &Causes, reply: oneshot::Sender<()>) {
         self.attention = now;
         let least = now.plus(-millis(max_age));
         if self.complete.is_some_and(|c| c >= least) {
@@ -82,14 +93,17 @@ impl Poll {
         }
         if !(self.in_flight && self.started >= least) {
             self.wanted = true;
+            self.causes = call::union(self.causes.iter().chain(causes.iter()));
         }
         self.waiting.push((least, reply));
     }
 
-    pub(super) fn begun(&mut self, now: Time) {
+    /// A list is asked for now; for whom.
+    pub(super) fn begun(&mut self, now: Time) -> Causes {
         self.in_flight = true;
         self.wanted = false;
         self.started = now;
+        std::mem::replace(&mut self.causes, call::none())
     }
 
     /// A list came, or did not. Whoever waits is answered: with a failure there is nothing better to wait for.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::backend::{Backend, NoAnswer, RecvBody, SendBody};
 use super::body::{Activity, FileBody, SourceError};
 use super::error::{Answer as ErrorAnswer, AuthReason, ErrorClass, RemoteError, classify, clean};
+use crate::call;
 
 /// How long to wait for what. All are limits on silence except `connect`.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +129,8 @@ impl Transport {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let what = call.describe();
         let Call { method, url, headers, data, mutating, reuse, expect } = call;
+        let told =
+            Told { method: method.to_string(), url: url.clone(), what: what.clone(), number, began: Instant::now() };
         let local = |detail: String| Failure::local(RemoteError::new(ErrorClass::Local, &what, detail));
 
         let uri: Uri = url.parse().map_err(|e| local(format!("cannot be said as a URL: {e}")))?;
@@ -182,24 +185,58 @@ impl Transport {
                 }
             }
         };
-        let millis = started.elapsed().as_millis();
         match outcome {
             Some(Ok(response)) => {
                 let (head, body) = response.into_parts();
-                tracing::debug!(request = number, what, status = head.status.as_u16(), millis, "answered");
+                told.answered(head.status);
                 let keeps_alive = !wants_close(&head.headers) && head.version >= http::Version::HTTP_11;
                 Ok(Answer { what, mutating, head, body, timeouts: self.timeouts, started, keeps_alive, _gate: gate })
             }
             Some(Err(NoAnswer { error, unsent })) => {
-                tracing::debug!(request = number, what, millis, error = chain(&*error), "failed");
+                told.failed(&chain(&*error));
                 Err(Failure::of(&*error, &what, mutating, !unsent))
             }
             None => {
                 // A connection has a shorter time limit of its own: by now the request is on its way.
-                tracing::debug!(request = number, what, millis, "timed out");
                 let detail = format!("no answer for {} s", patience.as_secs());
+                told.failed(&detail);
                 Err(Failure::local(RemoteError::new(lost(mutating), what, detail).mutating(mutating)))
             }
+        }
+    }
+}
+
+/// What is told of a request: to the log, and to the client whose call it was made for.
+struct Told {
+    method: String,
+    url: String,
+    what: String,
+    number: u64,
+    began: Instant,
+}
+
+impl Told {
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn answered(&self, status: StatusCode) {
+        let (millis, status, what) = (self.millis(), status.as_u16(), &self.what);
+        let asked_for = call::note(&self.method, &self.url, Ok(status), millis);
+        // What a client's call failed by is in the log without being asked for.
+        if asked_for && (status >= 500 || matches!(status, 401 | 403)) {
+            tracing::info!(http = self.number, what, status, millis, "answered");
+        } else {
+            tracing::debug!(http = self.number, what, status, millis, "answered");
+        }
+    }
+
+    fn failed(&self, error: &str) {
+        let (millis, what) = (self.millis(), &self.what);
+        if call::note(&self.method, &self.url, Err(error), millis) {
+            tracing::info!(http = self.number, what, millis, error, "failed");
+        } else {
+            tracing::debug!(http = self.number, what, millis, error, "failed");
         }
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use act_proto::daemon::{ConfigReply, Hello, HelloParams, Status, Stopping};
+use act_proto::daemon::{ConfigReply, Hello, HelloParams, Request, Requests, RequestsParams, Status, Stopping};
 use act_proto::error::{ApiError, Kind};
-use act_proto::method::{DaemonConfig, DaemonDoctor, DaemonHello, DaemonReload, DaemonStatus, DaemonStop};
+use act_proto::method::{
+    DaemonConfig, DaemonDoctor, DaemonHello, DaemonReload, DaemonRequests, DaemonStatus, DaemonStop,
+};
 use act_proto::{PROTOCOL, openrpc};
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
@@ -16,6 +18,7 @@ use tokio::sync::oneshot;
 use super::Api;
 use super::answer::{View, groups};
 use super::register::register as add;
+use crate::call;
 use crate::engine::convert::wire_phase;
 use crate::job::Time;
 
@@ -23,6 +26,7 @@ pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethod
     add::<DaemonHello, _, _>(module, |api, p| async move { hello(&api, &p) })?;
     add::<DaemonStatus, _, _>(module, |api, _| async move { Ok(status(&api)) })?;
     add::<DaemonDoctor, _, _>(module, |api, _| async move { Ok(super::doctor::checkup(&api).await) })?;
+    add::<DaemonRequests, _, _>(module, |_, p| async move { Ok(requests(&p)) })?;
     add::<DaemonStop, _, _>(module, |api, _| async move {
         tracing::info!("a client asks to stop");
         api.control.stop.cancel();
@@ -61,7 +65,27 @@ fn hello(api: &Api, p: &HelloParams) -> Result<Hello, ApiError> {
         instance_id: api.instance_id.clone(),
         pid: std::process::id(),
         server: config.server.as_str().trim_end_matches('/').to_owned(),
+        request: call::causes().first().map(|c| c.id().to_owned()).unwrap_or_default(),
     })
+}
+
+/// What was sent for the calls of the connection that asks.
+fn requests(p: &RequestsParams) -> Requests {
+    let causes = call::causes();
+    let (sent, gap) = causes.first().map(|c| c.sent_after(p.after)).unwrap_or_default();
+    let item = |s: call::Sent| Request {
+        number: s.number,
+        method: s.method,
+        url: s.url,
+        status: s.status,
+        error: s.error,
+        millis: s.millis,
+    };
+    Requests {
+        request: causes.first().map(|c| c.id().to_owned()).unwrap_or_default(),
+        items: sent.into_iter().map(item).collect(),
+        gap,
+    }
 }
 
 pub(super) fn status(api: &Arc<Api>) -> Status {

@@ -109,6 +109,7 @@ impl Dispatcher {
         extensions.insert(peer);
         let connection = ConnectionId(peer.connection as usize);
         extensions.insert(connection);
+        extensions.insert(crate::call::Call::begin());
         let subscriptions = BoundedSubscriptions::new(MAX_SUBSCRIPTIONS);
         Self { methods, connection, extensions, subscriptions, out }
     }
@@ -226,7 +227,7 @@ fn hint_for(methods: &Methods, name: &str) -> Option<String> {
 }
 
 fn error(id: CallId, kind: Kind, message: &str, hint: Option<String>) -> Box<RawValue> {
-    let data = ErrorData { kind, hint, retryable: false };
+    let data = ErrorData { kind, hint, retryable: false, request: None };
     let object: ErrorObjectOwned = ErrorObject::owned(kind.code().0, message, Some(data));
     let reply = MethodResponse::error(id.id.clone(), object);
     id.finish(reply)

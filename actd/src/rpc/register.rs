@@ -13,6 +13,7 @@ use jsonrpsee::types::{ErrorObjectOwned, Params};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Api;
+use crate::call::{self, Call};
 
 /// The error on the wire.
 #[must_use]
@@ -46,18 +47,24 @@ where
     F: Fn(Arc<Api>, M::Params) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<M::Reply, ApiError>> + Send + 'static,
 {
-    module.register_async_method(M::NAME, move |given, api, _| {
+    module.register_async_method(M::NAME, move |given, api, about| {
         let handler = handler.clone();
-        async move {
+        let causes = call::union(about.get::<Arc<Call>>().into_iter());
+        call::on_behalf(causes.clone(), async move {
             let result = match params::<M>(&given) {
                 Ok(params) => run::<M, _>(&api, handler(api.clone(), params)).await,
                 Err(e) => Err(e),
             };
-            if let Err(e) = &result {
-                tracing::debug!(method = M::NAME, kind = e.data.kind.word(), "{e}");
-            }
-            result.map_err(object)
-        }
+            result.map_err(|mut e| {
+                if e.data.kind.is_logged() {
+                    tracing::info!(method = M::NAME, kind = e.data.kind.word(), "{e}");
+                    e.data.request = causes.first().map(|c| c.id().to_owned());
+                } else {
+                    tracing::debug!(method = M::NAME, kind = e.data.kind.word(), "{e}");
+                }
+                object(e)
+            })
+        })
     })?;
     Ok(())
 }
@@ -68,7 +75,7 @@ where
 {
     let ended = if M::CHANGES {
         // The future of a call is dropped with its connection; a task of its own is not.
-        api.tasks.spawn(work).await.map_err(|e| e.to_string())
+        api.tasks.spawn(call::on_behalf(call::causes(), work)).await.map_err(|e| e.to_string())
     } else {
         AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "it panicked".to_owned())
     };

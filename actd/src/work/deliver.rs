@@ -40,7 +40,7 @@ pub(super) async fn deliver(hands: Arc<Inner>, key: Key, what: Delivery, sink: &
 }
 
 fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs::Progress)) -> Result<PathBuf, Fault> {
-    let config = &hands.config;
+    let config = &hands.config();
     let Delivery { from, parent, name, copy } = what;
     let name = publish::safe_name(name);
     let failed = |at: &Path| {
@@ -155,5 +155,5 @@ fn is_same_dir(a: &Path, b: &Path) -> bool {
 
 /// Forgets what is kept in the state directory about results that are not ours to find any more.
 pub(super) fn forget(hands: &Inner, key: Key) {
-    manifest::forget_displaced(&hands.config.state_dir, key);
+    manifest::forget_displaced(&hands.config().state_dir, key);
 }

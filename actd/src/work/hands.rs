@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{AcquireError, OnceCell, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -25,7 +25,7 @@ use crate::remote::webdav::{WebdavClient, WebdavOptions};
 use crate::remote::{ErrorClass, RemoteError, Timeouts};
 use crate::secret::Secret;
 
-/// What does not change while the daemon runs.
+/// How they work. What is about the server, the state directory and the user stays as it is while the daemon runs.
 #[derive(Debug, Clone)]
 pub struct HandsConfig {
     /// The aCT server.
@@ -69,12 +69,53 @@ pub(super) struct Tools {
     pub(super) ce: Option<ArexClient>,
 }
 
+/// Places of which there may be more or fewer from now on.
+#[derive(Debug)]
+pub(super) struct Places {
+    places: Semaphore,
+    /// How many there are to be.
+    wanted: Mutex<usize>,
+}
+
+impl Places {
+    fn new(places: usize) -> Self {
+        Self { places: Semaphore::new(places.max(1)), wanted: Mutex::new(places.max(1)) }
+    }
+
+    /// Waits for a place.
+    pub(super) async fn acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.places.acquire().await
+    }
+
+    /// Whether any is taken.
+    pub(super) fn busy(&self) -> bool {
+        self.places.available_permits() < *self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another number of places; how many are too many and must be taken away as they get free.
+    fn resize(&self, places: usize) -> usize {
+        let places = places.max(1);
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *wanted, places);
+        self.places.add_permits(places.saturating_sub(before));
+        before.saturating_sub(places)
+    }
+
+    async fn take_away(&self, places: usize) {
+        for _ in 0..places {
+            if let Ok(place) = self.places.acquire().await {
+                place.forget();
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) config: HandsConfig,
+    config: RwLock<Arc<HandsConfig>>,
     tools: RwLock<Arc<Tools>>,
-    pub(super) uploads: Semaphore,
-    pub(super) downloads: Semaphore,
+    pub(super) uploads: Places,
+    pub(super) downloads: Places,
     pub(super) pace: Pace,
     pub(super) space: Arc<super::space::Space>,
     /// How many inputs of a row are on the other side already, for a repetition within the life of this process.
@@ -100,8 +141,8 @@ impl Hands {
         let act = ActClient::new(config.url.clone(), None, &config.trust.rest(), config.act)?;
         let tools = Tools { act, rows: RowReader::default(), webdav: None, ce: None };
         Ok(Self(Arc::new(Inner {
-            uploads: Semaphore::new(config.uploads.max(1)),
-            downloads: Semaphore::new(config.downloads.max(1)),
+            uploads: Places::new(config.uploads),
+            downloads: Places::new(config.downloads),
             pace: Pace::new(config.rate),
             space: Arc::default(),
             tools: RwLock::new(Arc::new(tools)),
@@ -110,7 +151,7 @@ impl Hands {
             breakers: Mutex::default(),
             columns: OnceCell::new(),
             started: std::time::Instant::now(),
-            config,
+            config: RwLock::new(Arc::new(config)),
         })))
     }
 
@@ -120,7 +161,7 @@ impl Hands {
     /// # Errors
     /// TLS cannot be set up with the proxy; then nothing has changed.
     pub fn equip(&self, token: Option<Secret>, proxy: Option<&Proxy>) -> Result<(), RemoteError> {
-        let config = &self.0.config;
+        let config = &self.0.config();
         let act = self.0.tools().act.with_token(token);
         let (webdav, ce) = match proxy {
             None => (None, None),
@@ -132,6 +173,28 @@ impl Hands {
         };
         let tools = Arc::new(Tools { act, rows: RowReader::default(), webdav, ce });
         *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
+        Ok(())
+    }
+
+    /// Goes by another configuration from now on: limits, whom to trust, what is allowed. Work that is under way ends as it
+    /// was begun; clients that present the proxy follow with the next [`Hands::equip`].
+    ///
+    /// # Errors
+    /// As for [`Hands::new`]; then nothing has changed.
+    pub fn configure(&self, new: HandsConfig) -> Result<(), RemoteError> {
+        let old = self.0.tools();
+        let act = old.act.rebuilt(&new.trust.rest(), new.act)?;
+        let tools = Tools { act, rows: RowReader::default(), webdav: old.webdav.clone(), ce: old.ce.clone() };
+        *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tools);
+        self.0.pace.set(new.rate);
+        let too_many = (self.0.uploads.resize(new.uploads), self.0.downloads.resize(new.downloads));
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        if too_many != (0, 0) {
+            let inner = self.0.clone();
+            tokio::spawn(async move {
+                tokio::join!(inner.uploads.take_away(too_many.0), inner.downloads.take_away(too_many.1));
+            });
+        }
         Ok(())
     }
 
@@ -184,6 +247,10 @@ impl Hands {
 }
 
 impl Inner {
+    pub(super) fn config(&self) -> Arc<HandsConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn tools(&self) -> Arc<Tools> {
         self.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

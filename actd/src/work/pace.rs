@@ -1,6 +1,7 @@
 //! A cap on what is downloaded in a second, all jobs together. A slow reader would hold the server's only worker, so the
 //! cap is made of short requests at full speed with pauses between them: this says how long to pause and how much to ask.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,36 +13,47 @@ const SLICE: (u64, u64) = (64 * 1024, 8 * 1024 * 1024);
 /// The cap.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Bytes a second; none: no cap.
-    rate: Option<u64>,
+    /// Bytes a second; 0: no cap.
+    rate: AtomicU64,
     /// When what has been taken so far is paid for.
     paid_at: Mutex<Instant>,
 }
 
 impl Pace {
     pub(super) fn new(rate: Option<u64>) -> Self {
-        Self { rate: rate.filter(|r| *r > 0), paid_at: Mutex::new(Instant::now()) }
+        Self { rate: AtomicU64::new(rate.unwrap_or(0)), paid_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Another cap from now on. What was taken under the old one is forgiven.
+    pub(super) fn set(&self, rate: Option<u64>) {
+        self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
+        *self.lock() = Instant::now();
+    }
+
+    fn rate(&self) -> Option<u64> {
+        Some(self.rate.load(Ordering::Relaxed)).filter(|r| *r > 0)
     }
 
     /// The most bytes that one request may ask for; none: the whole file.
     pub(super) fn slice(&self) -> Option<u64> {
-        self.rate.map(|rate| rate.clamp(SLICE.0, SLICE.1))
+        self.rate().map(|rate| rate.clamp(SLICE.0, SLICE.1))
     }
 
     /// Waits until the next request may begin.
     pub(super) async fn turn(&self) {
         loop {
             let paid_at = *self.lock();
-            if self.rate.is_none() || paid_at <= Instant::now() {
+            if self.rate().is_none() || paid_at <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(paid_at).await;
+            // In pieces: the cap may be changed meanwhile.
+            tokio::time::sleep_until(paid_at.min(Instant::now() + Duration::from_secs(1))).await;
         }
     }
 
     /// So many bytes came.
     pub(super) fn took(&self, bytes: u64) {
-        if let Some(rate) = self.rate {
+        if let Some(rate) = self.rate() {
             let mut paid_at = self.lock();
             // Quiet times are not saved up.
             *paid_at = (*paid_at).max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / rate as f64);

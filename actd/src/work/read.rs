@@ -193,7 +193,7 @@ pub async fn cat_local(dir: &Path, file: &str, offset: u64, length: u64) -> Resu
 /// The directory cannot be read.
 pub async fn list_local(hands: &Hands, key: Key, dir: &Path) -> Result<Vec<FileEntry>, Fault> {
     let (inner, dir) = (hands.0.clone(), dir.to_owned());
-    blocking(move || match Manifest::of(&dir, &inner.config.state_dir, key) {
+    blocking(move || match Manifest::of(&dir, &inner.config().state_dir, key) {
         Some(manifest) => Ok(manifest.files),
         None => lying(&dir).map_err(|e| trouble::local(&e, &dir)),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::again;
+use crate::call;
 use crate::job::apply::Row;
 use crate::job::{Arcstate, ServerId};
 use crate::remote::act::{ActClient, Details, Info};
@@ -42,7 +43,7 @@ impl RowReader {
         if first {
             // A task of its own: the asker may leave, the others must not wait for it.
             let wait = if others { GATHER } else { Duration::ZERO };
-            tokio::spawn(self.clone().read_all(act.clone(), wait));
+            tokio::spawn(call::on_behalf(call::causes(), self.clone().read_all(act.clone(), wait)));
         }
         match answer.await {
             Ok(answer) => answer,

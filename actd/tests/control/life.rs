@@ -112,10 +112,12 @@ fn the_configuration_is_read_again_whole_or_not_at_all() {
     let reply = client.call("daemon.reload", &json!({}));
     assert_eq!(results(&reply)["value"], "/somewhere/else", "{reply}");
     assert_eq!(results(&reply)["origin"], "file");
-    for bad in ["actd:\n  results: /third\n  keep: x\n", "actd:\n  results: /third\n  poll_min: 9s\n"] {
+    for bad in ["actd:\n  results: /third\n  keep: x\n", "actd:\n  results: /third\n  state: /somewhere\n"] {
         set(bad);
         let reply = client.call("daemon.reload", &json!({}));
         assert_eq!(reply["error"]["data"]["kind"], "bad_config", "{reply}");
+        let wrong = if bad.contains("keep") { "keep" } else { "actd.state" };
+        assert!(reply["error"]["message"].as_str().is_some_and(|m| m.contains(wrong)), "not by name: {reply}");
         assert_eq!(results(&client.call("daemon.config", &json!({})))["value"], "/somewhere/else");
     }
 }

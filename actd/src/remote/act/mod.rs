@@ -154,6 +154,19 @@ impl ActClient {
         Self { shared: self.shared.clone(), token: token.map(Arc::new) }
     }
 
+    /// The same server and token with other options and another judgement of whom to trust. The server's clock and
+    /// the count of requests go on.
+    ///
+    /// # Errors
+    /// As for [`ActClient::new`].
+    pub fn rebuilt(&self, tls: &dyn Fn() -> reqwest::ClientBuilder, options: ActOptions) -> Result<Self, RemoteError> {
+        let new = Self::new(self.shared.base.clone(), None, tls, options)?;
+        *new.shared.clock.lock().unwrap_or_else(PoisonError::into_inner) = self.clock();
+        new.shared.keeps_alive.store(self.shared.keeps_alive.load(Ordering::Relaxed), Ordering::Relaxed);
+        new.shared.requests.store(self.requests(), Ordering::Relaxed);
+        Ok(Self { shared: new.shared, token: self.token.clone() })
+    }
+
     /// Whether a token is set.
     pub fn has_token(&self) -> bool {
         self.token.is_some()

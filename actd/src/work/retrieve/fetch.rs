@@ -192,7 +192,7 @@ impl Transfer {
         self.counted = now;
         self.ctx.meter.update(|p| p.total = p.total.saturating_sub(before) + now);
         let (ctx, more) = (self.ctx.clone(), now - file.offset());
-        let promised = blocking(move || ctx.turn.promise(more, ctx.hands.config.min_free)).await;
+        let promised = blocking(move || ctx.turn.promise(more, ctx.hands.config().min_free)).await;
         self.promise = Some(promised.map_err(Failure::here)?);
         Ok(())
     }
@@ -280,7 +280,7 @@ impl Transfer {
 
     /// Fails if after `more` bytes less than the configured rest of the disk would be free.
     async fn room(&self, more: u64) -> Result<(), Failure> {
-        let (at, keep) = (self.ctx.stage.root().to_owned(), self.ctx.hands.config.min_free);
+        let (at, keep) = (self.ctx.stage.root().to_owned(), self.ctx.hands.config().min_free);
         blocking(move || room(&at, more, keep)).await.map_err(Failure::here)
     }
 

@@ -135,7 +135,7 @@ async fn bring(
     job: &Arc<Retrieve>,
     old: Option<(PathBuf, Manifest)>,
 ) -> Result<Option<PathBuf>, Failure> {
-    let (at, keep) = (ctx.stage.root().to_owned(), ctx.hands.config.min_free);
+    let (at, keep) = (ctx.stage.root().to_owned(), ctx.hands.config().min_free);
     blocking(move || room(&at, 0, keep)).await.map_err(Failure::here)?;
     failpoint!("retrieve.begin");
 
@@ -191,7 +191,7 @@ async fn bring(
 async fn earlier(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Option<(PathBuf, Manifest)>, Failure> {
     let (hands, job) = (hands.clone(), job.clone());
     blocking(move || {
-        let config = &hands.config;
+        let config = &hands.config();
         let found = publish::find(&job.parent, &job.name, &config.state_dir, &config.instance, job.key, |dir, m| {
             m.id == job.id && *m.run == *job.run && m.exclude == job.exclude && m.check(dir).is_ok()
         });
@@ -223,7 +223,7 @@ fn incomplete(dir: &Path, missing: &[Missing]) -> Failure {
 async fn open(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<(Stage, Turn), Failure> {
     let (hands, job) = (hands.clone(), job.clone());
     blocking(move || {
-        let config = &hands.config;
+        let config = &hands.config();
         let about = About {
             instance: config.instance.clone(),
             key: job.key.to_string(),
@@ -307,7 +307,7 @@ async fn fetch_all(ctx: &Arc<Context>, paths: Vec<RelPath>) -> Result<Vec<(RelPa
         let outcome = fetch(ctx, &path).await;
         (path, outcome)
     };
-    let mut running = stream::iter(paths).map(one).buffer_unordered(ctx.hands.config.files_per_job.max(1));
+    let mut running = stream::iter(paths).map(one).buffer_unordered(ctx.hands.config().files_per_job.max(1));
     while let Some((path, outcome)) = running.next().await {
         match outcome {
             Ok(outcome) => all.push((path, outcome)),
@@ -325,7 +325,7 @@ async fn fetch_all(ctx: &Arc<Context>, paths: Vec<RelPath>) -> Result<Vec<(RelPa
 /// Makes sure that the server's row still is of the run whose results these are to be.
 async fn same_run(ctx: &Arc<Context>, job: &Retrieve) -> Result<(), Failure> {
     // Other jobs' files are being downloaded: their rows will be asked for soon, too.
-    let others = ctx.hands.downloads.available_permits() < ctx.hands.config.downloads;
+    let others = ctx.hands.downloads.busy();
     let row = tokio::select! {
         () = ctx.stop.cancelled() => return Err(Failure::stopped()),
         row = ctx.tools.rows.row(&ctx.tools.act, ctx.id, others) => row.map_err(|e| Failure::of_server(&e))?,
@@ -367,7 +367,7 @@ async fn publish_all(
 ) -> Result<PathBuf, Failure> {
     let (ctx, job) = (ctx.clone(), job.clone());
     let published = blocking(move || {
-        let config = &ctx.hands.config;
+        let config = &ctx.hands.config();
         let root = ctx.stage.tree();
         let failed = |e: std::io::Error| trouble::local(&e, &root);
         let files: Vec<FileEntry> = files.into_values().collect();

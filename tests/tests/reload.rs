@@ -1,0 +1,92 @@
+//! Another configuration while the daemon runs: every setting but the server and the state directory takes effect, and one
+//! mistake keeps all of it as it was.
+
+use std::fs;
+
+use act_tests::wait::{LONG, wait_for};
+use act_tests::world::World;
+use act_tests::xrsl;
+
+/// All that the daemon has logged.
+fn log(world: &World) -> String {
+    world.user.actctl(&["daemon", "logs", "--lines", "100000"]).ok().stdout
+}
+
+fn setting(world: &World, key: &str) -> serde_json::Value {
+    let shown = world.user.actctl(&["config", "show", "--json"]).ok().json();
+    let settings = shown["settings"].as_array().unwrap_or_else(|| panic!("{shown}")).clone();
+    settings.into_iter().find(|s| s["key"] == key).unwrap_or_else(|| panic!("{key}: {shown}"))["value"].clone()
+}
+
+#[test]
+fn settings_take_effect_without_a_restart() {
+    let world = World::ready_with(&[], &["download: manual"]);
+    let user = &world.user;
+    let pid = user.daemon_pid();
+    user.write("in.txt", "x");
+    user.write("job.xrsl", xrsl::cat("waits", "in.txt"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_arcstate("1", "done");
+    assert!(!log(&world).contains("DEBUG"));
+
+    user.configure(&[
+        "log: debug",
+        "download: auto",
+        "results: ~/other",
+        "requests: 2",
+        "transfers: 1",
+        "rate_limit: 10 MiB",
+        "poll_min: 150ms",
+        "keep: 3d",
+    ]);
+    let _ = user.actctl(&["daemon", "reload"]).ok();
+    // What has been waiting on the server since is downloaded: the engine goes by the new policy.
+    let job = user.wait_phase("1", "stored");
+    assert!(job.results.is_some(), "{job:?}");
+    wait_for("a word that only `log: debug` lets through", LONG, || {
+        if log(&world).contains("DEBUG") { Ok(()) } else { Err("none".into()) }
+    });
+    user.write("job2.xrsl", xrsl::cat("next", "in.txt"));
+    let _ = user.actctl(&["sub", "job2.xrsl"]).ok();
+    let job = user.wait_phase("2", "stored");
+    let dir = job.results.unwrap_or_default();
+    assert!(dir.starts_with(&user.root().join("home/other").display().to_string()), "{dir}");
+    assert_eq!(user.daemon_pid(), pid, "it was restarted");
+}
+
+#[test]
+fn more_and_fewer_places_for_transfers() {
+    let world = World::ready_with(&[], &["transfers: 1"]);
+    let user = &world.user;
+    user.write("in.txt", "x");
+    for (n, transfers) in [64, 1, 3].into_iter().enumerate() {
+        user.configure(&[&format!("transfers: {transfers}"), "download: auto"]);
+        let _ = user.actctl(&["daemon", "reload"]).ok();
+        let name = format!("job{n}");
+        user.write(&format!("{name}.xrsl"), xrsl::cat(&name, "in.txt"));
+        let _ = user.actctl(&["sub", &format!("{name}.xrsl")]).ok();
+        user.wait_phase(&(n + 1).to_string(), "stored");
+    }
+}
+
+#[test]
+fn one_mistake_keeps_everything_and_what_cannot_change_is_named() {
+    let world = World::ready_with(&[], &["keep: 5d"]);
+    let user = &world.user;
+    let before = setting(&world, "actd.keep");
+    let good = fs::read_to_string(user.config()).unwrap();
+    for (bad, says) in [
+        (good.replace("keep: 5d", "keep: 6d\n  transfers: 0"), "actd.transfers"),
+        (good.replace("keep: 5d", "keep: 6d\n  log: 'actd=nonsense=x'"), "actd.log"),
+        (good.replace("keep: 5d", "keep: 6d\n  state: /tmp/elsewhere"), "actd.state"),
+        (good.replace("server: http", "server: http://other.example:1 #"), "server"),
+    ] {
+        user.write_config(&bad);
+        let ran = user.actctl(&["daemon", "reload"]).exits(2).says(&[says]);
+        assert!(!ran.stderr.contains("actd.keep"), "{ran}");
+        assert_eq!(setting(&world, "actd.keep"), before, "after {bad}");
+    }
+    user.write_config(&good.replace("keep: 5d", "keep: 6d"));
+    let _ = user.actctl(&["daemon", "reload"]).ok();
+    assert_ne!(setting(&world, "actd.keep"), before);
+}
