@@ -12,7 +12,6 @@ mod errors;
 mod harness;
 mod hooks;
 mod hostile;
-mod large_upload;
 mod lsp;
 mod main_job;
 mod network;

@@ -292,3 +292,37 @@ fn get_at_any_moment_of_an_automatic_download_delivers() {
 fn dot(entry: &std::io::Result<fs::DirEntry>) -> bool {
     entry.as_ref().is_ok_and(|e| e.file_name().as_encoded_bytes().starts_with(b"."))
 }
+
+/// Somebody who asks for the results of a job that another machine submitted, and is cut off, while that machine takes them:
+/// what had begun to come is not left lying about.
+#[test]
+fn a_download_that_another_machine_has_made_needless_leaves_nothing() {
+    let world = World::ready_with(&["--workers", "many"], &["download: manual"]);
+    let other = world.machine("other", &["download: manual"]);
+    let _ = other.actctl(&["proxy"]).ok();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::with("taken", "echo good; seq 100000 > x", "(outputfiles=(\"x\" \"\"))"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_arcstate("taken", "done");
+    let cut = json!({"kind": "truncate", "bytes": 1000});
+    world.sandbox.fault(&json!({"method": "GET", "path": "/jobs/*/results/x", "fault": cut}));
+    let begun = || {
+        let names = fs::read_dir(other.work()).expect("a directory").flatten().map(|entry| entry.file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| name.starts_with(".actd-"))
+            .collect::<Vec<_>>()
+    };
+    let _ = other.shell("timeout 100 actctl get taken >get.log 2>&1 &").ok();
+    wait_for("the download to have begun", LONG, || if begun().is_empty() { Err(String::new()) } else { Ok(()) });
+    other.kill_daemon();
+    world.sandbox.heal();
+    let _ = user.actctl(&["get", "taken"]).ok();
+    world.sandbox.wait_empty();
+    let _ = other.actctl(&["daemon", "start"]).ok();
+    wait_for(
+        "nothing to be left of it",
+        LONG,
+        || if begun().is_empty() { Ok(()) } else { Err(format!("{:?}", begun())) },
+    );
+}

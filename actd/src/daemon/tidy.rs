@@ -59,11 +59,11 @@ fn tidy(engine: &EngineHandle, results: PathBuf, instance: &str, keep: Duration)
     }
 }
 
-/// A job whose unfinished download is still of use: one that goes on, or one that vanished from the server meanwhile, of
-/// which nobody has more than that.
+/// A job whose unfinished download is still of use: one that goes on, or one of ours that vanished from the server meanwhile,
+/// of which maybe nobody has more than that.
 fn is_wanted(engine: &EngineHandle, key: Key) -> bool {
     engine.job(key).is_some_and(|job| match job.phase {
-        Phase::Closed { outcome, .. } => outcome == Outcome::Gone,
+        Phase::Closed { outcome, .. } => outcome == Outcome::Gone && job.is_ours(),
         _ => true,
     })
 }

@@ -6,13 +6,25 @@ use act_proto::jobs::Origin;
 
 use crate::job::apply::{Input, apply, sweep_later};
 use crate::job::next::{Next, next};
-use crate::job::{Job, Key, Phase, Time};
+use crate::job::{AfterClean, Job, Key, Outcome, Phase, Time};
 use crate::store::record::EventRecord;
 use crate::store::{Batch, StoreError};
+use crate::work::remove_beginning;
 
 use super::events::brief;
 use super::shared::is_over;
 use super::{Engine, Slot};
+
+/// Whether nobody goes on with a download of it that was begun. What began of a job of ours that vanished from the server
+/// is kept: maybe nobody has more of it.
+fn is_given_up(job: &Job) -> bool {
+    match job.phase {
+        Phase::Cleaning { then: AfterClean::Cleaned, dir: None, .. } => true,
+        Phase::Closed { outcome: Outcome::Gone, .. } => !job.is_ours(),
+        Phase::Closed { .. } => true,
+        _ => false,
+    }
+}
 
 impl Engine {
     /// A job as it is now, with the changes of this turn.
@@ -41,8 +53,34 @@ impl Engine {
         after.changed = now;
         self.replace(after);
         let Some(after) = self.job(key) else { return };
+        if let Phase::Retrieving { parent, .. } = &before.phase {
+            self.begun.insert(key, parent.clone());
+        }
+        if matches!(after.phase, Phase::Retrieved { .. }) {
+            self.begun.remove(&key);
+        } else if is_given_up(&after)
+            && let Some(parent) = self.begun.remove(&key)
+        {
+            self.given_up.push((key, parent));
+        }
         self.answer(&before, &after);
         self.schedule(key);
+    }
+
+    /// Removes beginnings of downloads that were given up, once nobody writes to them any more.
+    pub(super) fn remove_beginnings(&mut self) {
+        let flights = &self.flights;
+        let (wait, due) =
+            std::mem::take(&mut self.given_up).into_iter().partition(|(key, _)| flights.contains_key(key));
+        self.given_up = wait;
+        for (key, parent) in due {
+            let instance = self.store.instance_id().to_owned();
+            self.tasks.spawn_blocking(move || {
+                if let Err(error) = remove_beginning(&parent, &instance, key) {
+                    tracing::warn!(%key, %error, "cannot remove a download that was begun");
+                }
+            });
+        }
     }
 
     /// The job's files on WebDAV are swept: it needs none any more.

@@ -139,6 +139,10 @@ struct Engine {
     told: Vec<(u64, crate::store::record::EventRecord)>,
 
     flights: HashMap<Key, Flight>,
+    /// The directories in which downloads of jobs have begun.
+    begun: HashMap<Key, PathBuf>,
+    /// Those of them with which nobody goes on.
+    given_up: Vec<(Key, PathBuf)>,
     slots: HashMap<Key, Slot>,
     /// The calls that jobs are worked on for, until they come to rest.
     causes: HashMap<Key, Causes>,
@@ -208,6 +212,8 @@ pub fn start(
         batch: Batch::default(),
         told: Vec::new(),
         flights: HashMap::new(),
+        begun: HashMap::new(),
+        given_up: Vec::new(),
         slots: HashMap::new(),
         causes: HashMap::new(),
         ready: BTreeMap::new(),
@@ -344,6 +350,7 @@ impl Engine {
         for work in works {
             self.begin(work);
         }
+        self.remove_beginnings();
         self.prune(now);
         Ok(())
     }

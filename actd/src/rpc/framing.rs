@@ -178,6 +178,24 @@ async fn framed(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<V
     Err(broken("a head of too many lines"))
 }
 
+/// Reads any bytes as messages in both framings, to their end: none is larger than a message may be, and it comes to an end.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(data: &[u8]) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    runtime.block_on(async {
+        for is_line in [true, false] {
+            let (mut rest, mut count) = (data, 0);
+            while let Ok(Some(message)) = if is_line { line(&mut rest).await } else { framed(&mut rest).await } {
+                count += 1;
+                assert!(message.len() <= MAX_MESSAGE as usize && count <= data.len(), "{count} messages");
+                // As the dispatcher takes them.
+                let _ = serde_json::from_slice::<Vec<&RawValue>>(&message);
+                let _ = serde_json::from_slice::<jsonrpsee::types::Request<'_>>(&message);
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

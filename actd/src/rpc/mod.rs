@@ -239,6 +239,12 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
     Ok(())
 }
 
+/// What a client may send, read as messages; for fuzzing.
+#[cfg(fuzzing)]
+pub fn fuzz_framing(data: &[u8]) {
+    framing::fuzz(data);
+}
+
 /// Says why it is hung up on a client, as far as there is room for that at once. It is HTTP, which most clients speak, with
 /// an answer of JSON-RPC.
 fn refuse(stream: &UnixStream) {

@@ -33,7 +33,7 @@ pub use hands::{Hands, HandsConfig};
 pub use manifest::{FileEntry, Manifest, Missing};
 pub use progress::ProgressSink;
 pub use read::{MAX_PIECE, Piece, SessionFile, SessionJob, cat_local, list_local};
-pub use retrieve::remove_stale;
+pub use retrieve::{remove_beginning, remove_stale};
 
 use hands::Inner;
 

@@ -3,6 +3,7 @@
 //! that is built with the feature `failpoints`.
 
 mod bench;
+mod large_upload;
 
 use std::fs;
 use std::path::Path;

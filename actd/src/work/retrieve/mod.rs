@@ -417,6 +417,15 @@ async fn publish_all(
     published.await.map_err(Failure::here)
 }
 
+/// Removes the beginning of a job's download into `parent`, with which nobody goes on. Blocking.
+///
+/// # Errors
+/// Something of it cannot be removed.
+pub fn remove_beginning(parent: &Path, instance: &str, key: Key) -> std::io::Result<()> {
+    let root = parent.join(stage_name(instance, key));
+    if root.exists() { crate::fsutil::transfer::remove_tree(&root) } else { Ok(()) }
+}
+
 /// Removes what unfinished work left in `parent` for jobs that are not live any more, and tells of how many. Blocking.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use act_tests::{LONG, World, wait_for, xrsl};
 use serde_json::json;
 
 /// More than all buffers on the way: bytes.
-const SIZE: u64 = 80 << 20;
+const SIZE: u64 = 24 << 20;
 
 /// A submission of an input of [`SIZE`] bytes that nobody takes, interrupted by a kill -9.
 fn killed_while_uploading(world: &World, name: &str, flags: &[&str]) {
@@ -59,7 +59,7 @@ fn to_the_server() {
 #[test]
 fn to_webdav() {
     let world = World::ready_with(&["--workers", "many"], &[]);
-    let stall = json!({"method": "PUT", "fault": {"kind": "reset", "after_bytes": 20_000_000}});
+    let stall = json!({"method": "PUT", "fault": {"kind": "reset", "after_bytes": 6_000_000}});
     world.sandbox.admin("POST", "/webdav/faults", Some(&stall));
     killed_while_uploading(&world, "large", &["--webdav"]);
     wait_for("a part of the file to be there", LONG, || {
@@ -80,7 +80,7 @@ fn and_then_the_job_is_not_wanted_any_more() {
     let world = World::ready_with(&["--workers", "many"], &[]);
     for (name, flags) in [("direct", &[][..]), ("staged", &["--webdav"])] {
         world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs/*/data/*", "fault": {"kind": "stall"}}));
-        let reset = json!({"method": "PUT", "fault": {"kind": "reset", "after_bytes": 20_000_000}});
+        let reset = json!({"method": "PUT", "fault": {"kind": "reset", "after_bytes": 6_000_000}});
         world.sandbox.admin("POST", "/webdav/faults", Some(&reset));
         killed_while_uploading(&world, name, flags);
         world.user.kill_daemon();
