@@ -3,11 +3,13 @@
 
 mod apache;
 mod clients;
+mod deaf;
 mod disk;
 #[cfg(feature = "editors")]
 mod emacs;
 mod nvim;
 mod proxies;
+mod shells;
 mod side_by_side;
 mod tls;
 mod uids;
