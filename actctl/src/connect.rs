@@ -213,7 +213,10 @@ async fn spawn(ctx: &Ctx, instance: &Instance, start: Start) -> Result<(), Failu
     let state = instance.paths().state;
     let log_file = log_path(&state);
     let log = open_log(&state, &log_file)?;
-    let cannot = |e: io::Error| Failure::daemon(format!("cannot start {}: {e}", program.display()));
+    let cannot = |e: io::Error| {
+        Failure::daemon(format!("cannot start {}: {e}", program.display()))
+            .hint("install it beside actctl or on the PATH, or set ACTD_BIN to it")
+    };
     let (reader, writer) = io::pipe().map_err(cannot)?;
     // Only this end is for the child. No other child is started meanwhile.
     fcntl_setfd(&writer, FdFlags::empty()).map_err(|e| cannot(e.into()))?;

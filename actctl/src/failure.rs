@@ -138,6 +138,7 @@ fn default_hint(kind: Kind) -> Option<&'static str> {
             "daemon and command line differ in version: run `actctl daemon restart`"
         }
         Kind::Internal => "this is a bug in the daemon; `actctl daemon logs` tells more",
+        Kind::BadConfig => "correct the config file; `actctl config path` names it",
         Kind::NotOneJob => "give its id or its key, as `actctl stat -o wide` shows them",
         _ => return None,
     })

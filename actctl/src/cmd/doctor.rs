@@ -8,13 +8,14 @@ use act_proto::daemon::{Check, CheckState};
 use act_proto::instance::{check_runtime_dir, runtime_dir};
 use act_proto::method::{DaemonDoctor, ProxyStatus};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::connect;
 use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
 use crate::service::{self, LINGER, SERVICE, SOCKET};
 
-/// How long the daemon may take: it bounds each of its own questions.
+/// How long the daemon may take in all, its start included: it bounds each of its own questions.
 const DAEMON: Duration = Duration::from_millis(9_000);
 /// How long the service manager may take.
 const MANAGER: Duration = Duration::from_secs(3);
@@ -29,8 +30,9 @@ pub async fn run(ctx: &Ctx) -> Outcome {
     let mut checks = vec![programs()];
     checks.push(runtime());
     let manager = tokio::spawn(tokio::time::timeout(MANAGER, manager()));
-    match tokio::time::timeout(DAEMON, ctx.session()).await {
-        Ok(Ok(session)) => checks.extend(daemon(session).await),
+    let until = Instant::now() + DAEMON;
+    match tokio::time::timeout_at(until, ctx.session()).await {
+        Ok(Ok(session)) => checks.extend(daemon(session, until).await),
         // A bad configuration, mostly: the daemon's own words.
         Ok(Err(f)) => checks.push(refused(f)),
         Err(_) => checks.push(silent()),
@@ -97,8 +99,10 @@ fn runtime() -> Check {
                 .hint("log in with ssh or at the console rather than with `su`: a service has its socket elsewhere")
         }
         Ok(()) => Check::new("runtime", Well, format!("{} is yours alone", dir.display())),
-        Err(e) => Check::new("runtime", Fail, format!("the directory of the socket cannot be used: {e}"))
-            .hint("set XDG_RUNTIME_DIR to a directory of your own with mode 0700"),
+        Err(e) => {
+            Check::new("runtime", Fail, format!("the directory of the socket, {}, cannot be used: {e}", dir.display()))
+                .hint("set XDG_RUNTIME_DIR to a directory of your own with mode 0700")
+        }
     }
 }
 
@@ -140,7 +144,7 @@ async fn manager() -> Vec<Check> {
     checks
 }
 
-async fn daemon(mut session: Session<'_>) -> Vec<Check> {
+async fn daemon(mut session: Session<'_>, until: Instant) -> Vec<Check> {
     let hello = session.client().hello();
     let (version, pid) = (hello.version.clone(), hello.pid);
     let mut checks = vec![if version == env!("CARGO_PKG_VERSION") {
@@ -153,7 +157,7 @@ async fn daemon(mut session: Session<'_>) -> Vec<Check> {
         )
         .hint("actctl daemon restart")
     }];
-    match tokio::time::timeout(DAEMON, session.call::<DaemonDoctor>(&Default::default())).await {
+    match tokio::time::timeout_at(until, session.call::<DaemonDoctor>(&Default::default())).await {
         Ok(Ok(found)) => checks.extend(found.checks),
         Ok(Err(f)) => checks.push(refused(f)),
         Err(_) => checks.push(silent()),

@@ -21,7 +21,9 @@ use crate::remote::webdav::{Made, WebdavClient, below};
 use crate::remote::{ErrorClass, RemoteError};
 
 /// How long the server may take for all questions, and the WebDAV store, side by side.
-const BOUND: Duration = Duration::from_secs(7);
+const BOUND: Duration = Duration::from_secs(6);
+/// How long a daemon that has just started may take to find its credential before that is judged.
+const SETTLE: Duration = Duration::from_secs(2);
 /// A clock that is off by so much is told of: bodies of proxies are valid from five minutes before they were made.
 const SKEW: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(240));
 /// A credential that ends within this is told of.
@@ -39,7 +41,11 @@ pub(super) async fn checkup(api: &Arc<Api>) -> Checkup {
         let config = config.clone();
         tokio::task::spawn_blocking(move || vec![state(&config), disk(&config), inotify(&config), authorities(&config)])
     };
-    let (server, webdav) = tokio::join!(server(api), webdav(api, &config));
+    let server = async {
+        let _ = tokio::time::timeout(SETTLE, api.auth.problem()).await;
+        server(api).await
+    };
+    let (server, webdav) = tokio::join!(server, webdav(api, &config));
     checks.extend(local.await.unwrap_or_default());
     checks.extend(proxy(api));
     checks.push(token(api));
@@ -227,11 +233,35 @@ fn failed(name: &str, e: &RemoteError) -> Check {
         ErrorClass::Rejected { .. } | ErrorClass::Server => "ask its operator",
         ErrorClass::Local => "correct the config file",
     };
+    // Another web server, or a network's page where one has to log in first.
+    if api.message.contains("is not the JSON of an aCT server") {
+        return Check::new(name, Fail, api.message).hint(
+            "check `server:` and `port:` in the config file, and with a browser whether this network wants you to log in first",
+        );
+    }
     Check::new(name, Fail, api.message).hint(api.data.hint.unwrap_or_else(|| remedy.to_owned()))
+}
+
+/// Without a token it is seen whether anybody is there, and what time it is there.
+async fn without_token(act: &ActClient) -> Vec<Check> {
+    let found = match tokio::time::timeout(BOUND, act.reach()).await {
+        Ok(Ok(())) => Check::new("server", Well, format!("{} answers, and wants a token", act.origin())),
+        Ok(Err(e)) => failed("server", &e),
+        Err(_) => silent(act),
+    };
+    vec![found, clock(act)]
+}
+
+fn silent(act: &ActClient) -> Check {
+    let what = format!("{} has not answered within {} s", act.origin(), BOUND.as_secs());
+    Check::new("server", Fail, what).hint("check the network and `server:` in the config file")
 }
 
 async fn server(api: &Api) -> Vec<Check> {
     let act = api.hands.act();
+    if !act.has_token() {
+        return without_token(&act).await;
+    }
     let began = std::time::Instant::now();
     let asked = tokio::time::timeout(BOUND, async {
         let info = act.info().await;
@@ -242,8 +272,7 @@ async fn server(api: &Api) -> Vec<Check> {
         (info, began.elapsed(), range)
     });
     let Ok((info, _, range)) = asked.await else {
-        let silent = format!("{} has not answered within {} s", act.origin(), BOUND.as_secs());
-        return vec![Check::new("server", Fail, silent).hint("check the network and `server:` in the config file")];
+        return vec![silent(&act)];
     };
     let mut checks = vec![match info {
         Ok(info) => Check::new(
@@ -251,15 +280,6 @@ async fn server(api: &Api) -> Vec<Check> {
             Well,
             format!("{} answers in act-client 1.0's dialect and knows {} clusters", act.origin(), info.clusters.len()),
         ),
-        // It answers; that it wants a token is told of by another line.
-        Err(e) if matches!(e.class(), ErrorClass::Auth { .. }) => {
-            if act.has_token() {
-                failed("server", &e)
-            } else {
-                Check::new("server", Skip, format!("{} cannot be asked without a token", act.origin()))
-                    .hint("run `actctl proxy`")
-            }
-        }
         Err(e) => failed("server", &e),
     }];
     checks.push(clock(&act));

@@ -151,6 +151,22 @@ impl ActClient {
         Ok(Info { arc: strings(info.arc), client: strings(info.client), clusters: strings(info.clusters) })
     }
 
+    /// `GET /info` without the token: whether a server of this API is there at all. One that wants a token, as a real one
+    /// does, is. It tells its time.
+    ///
+    /// # Errors
+    /// Nobody answers, or what answers is no such server.
+    pub async fn reach(&self) -> Result<(), RemoteError> {
+        match self.send(Method::GET, "info", Plan::read(), http::HeaderMap::new()).await.map_err(no_api) {
+            Ok((mut answer, _place)) => {
+                let body = answer.bytes(super::MAX_JSON).await?;
+                parse::<wire::Info>(&answer, &body).map(drop)
+            }
+            Err(e) if matches!(e.class(), ErrorClass::Auth { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// `POST /jobs`: one empty row per element, which will not run before [`ActClient::confirm`].
     ///
     /// At most [`MAX_IDS`] elements, each the clusters one job may go to. The answer has the same length and order: the
