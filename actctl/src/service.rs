@@ -124,7 +124,7 @@ pub async fn lingers() -> Option<bool> {
 }
 
 /// What to type so that the daemon outlives a logout.
-pub const LINGER: &str = "loginctl enable-linger";
+pub const LINGER: &str = "loginctl enable-linger (where that is denied: sudo loginctl enable-linger \"$USER\")";
 
 /// Where units of this user's own are.
 #[must_use]
