@@ -76,7 +76,7 @@ fn kill_while_running() {
 fn kill_while_inputs_are_uploaded() {
     let world = World::ready();
     let user = &world.user;
-    world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs/*/data/*", "fault": {"kind": "delay", "ms": 3000}}));
+    world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs/*/data/*", "fault": {"kind": "delay", "ms": 20_000}}));
     user.write("in.txt", "x");
     user.write("job.xrsl", xrsl::cat("uploading", "in.txt"));
     let _ = user.actctl(&["sub", "--detach", "job.xrsl"]).ok();
