@@ -69,13 +69,21 @@ fn each_end_of_a_job_and_of_a_batch_is_told_once() {
     assert!(lines.iter().filter(|l| l.starts_with("done")).all(|l| l.ends_with("done two words")), "{lines:#?}");
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(!world.user.work().join("hacked").exists() && !world.user.root().join("home/hacked").exists());
-    wait_for("a log of each", LONG, || match logs(&world) {
-        all if all.len() == 4 => Ok(()),
+    wait_for("a log of each, to its end", LONG, || match logs(&world) {
+        all if all.len() == 4 && all.iter().all(|log| log.contains(" after ")) => Ok(()),
         all => Err(format!("{all:#?}")),
     });
     let all = logs(&world);
     let good = all.iter().find(|log| log.contains("ACTD_JOB_NAME=good")).expect("the log of good");
     assert!(good.contains("results in /") && good.contains("Well after"), "{good}");
+    // Each is told at least once; only what is noted as told is told no more after a crash.
+    let numbers = lines.iter().filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok());
+    let newest = numbers.max().expect("numbers of events");
+    wait_for("a note of all of them", LONG, || {
+        let text = fs::read_to_string(world.user.state().join("hooks.json")).unwrap_or_default();
+        let noted = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|v| v["event"].as_u64());
+        if noted.is_some_and(|n| n >= newest) { Ok(()) } else { Err(format!("{text}, not {newest}")) }
+    });
     // A restart tells nothing again; getting results is no new end.
     world.user.kill_daemon();
     let _ = world.user.actctl(&["get", "-a"]);

@@ -22,6 +22,8 @@ pub struct Jobs {
     pub by_id: BTreeMap<ServerId, Key>,
     /// The revision of the last change.
     pub rev: u64,
+    /// The newest event that tells of what is here. It may be told a moment later.
+    pub last_event: u64,
     /// When the server's list was last read completely.
     pub as_of: Option<Time>,
     /// The identity in force.

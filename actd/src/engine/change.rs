@@ -217,6 +217,7 @@ impl Engine {
             let mut guard = self.board.write();
             let jobs = &mut *guard;
             jobs.rev += 1;
+            jobs.last_event = self.next_event - 1;
             for (key, (before, mut job)) in changed {
                 job.rev = jobs.rev;
                 if let Some(id) = before.as_ref().and_then(|b| b.id())

@@ -245,6 +245,7 @@ impl Engine {
         {
             let mut jobs = self.board.write();
             jobs.proxyid = proxyid;
+            jobs.last_event = loaded.last_event;
             jobs.gates.credential = self.credential.borrow().problem.clone();
             for job in loaded.jobs {
                 keys.push(job.key);

@@ -177,7 +177,6 @@ impl Follower {
         if self.rested.get(batch).is_some_and(|at| event.seq <= *at) {
             return;
         }
-        let newest = self.engine.last_event();
         let (mut all, mut done, mut failed) = (0_u64, 0_u64, 0_u64);
         let mut count = |job: &Job| {
             all += 1;
@@ -187,14 +186,16 @@ impl Follower {
                 _ => {}
             }
         };
-        {
+        // What is seen here may be the end that a later event tells of: that one is then no news of the batch.
+        let newest = {
             let jobs = self.engine.board.read();
             let own = || jobs.by_key.values().filter(|j| j.is_ours() && j.batch.as_deref() == Some(batch));
             if own().any(|j| !rests(j, is_manual(j, config))) {
                 return;
             }
             own().for_each(|job| count(job));
-        }
+            jobs.last_event
+        };
         self.engine.history(MOST, &mut |job| job.batch.as_deref() == Some(batch)).iter().for_each(count);
         self.rested.insert(batch.to_owned(), newest);
         if done + failed == 0 {
