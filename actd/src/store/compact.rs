@@ -7,17 +7,35 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Below this size a file is never rewritten, bytes.
-const SMALL: u64 = 64 << 20;
+const SMALL: u64 = 8 << 20;
 
 /// A file is rewritten when it is so many times as large as what lives in it.
 const FACTOR: u64 = 3;
 
 const COMPLETE: &str = "complete";
 
-pub(super) fn config(path: &Path, cache: u64) -> sled::Config {
+/// So long a closed cache may still be held.
+const LINGERING: Duration = Duration::from_secs(10);
+
+fn config(path: &Path, cache: u64) -> sled::Config {
     sled::Config::new().path(path).cache_capacity(cache).mode(sled::Mode::HighThroughput).flush_every_ms(None)
+}
+
+/// Opens a cache. The lock of the state directory is ours, so whoever still holds the file is a handle of this process that
+/// is about to end: sled's threads outlive it by a moment.
+pub(super) fn open(path: &Path, cache: u64) -> sled::Result<sled::Db> {
+    let patience = Instant::now() + LINGERING;
+    loop {
+        match config(path, cache).open() {
+            Err(sled::Error::Io(e)) if e.to_string().contains("acquire lock") && Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -97,7 +115,8 @@ pub(super) fn replace(path: &Path, records: Vec<(sled::IVec, sled::IVec)>, cache
     swap().map_err(|e| e.to_string())
 }
 
-/// Rewrites the cache if most of its file is dead. Returns whether it did: then the caller opens it again.
+/// Rewrites the cache if most of its file is dead. Returns whether it did: then the caller opens it again. Where there is
+/// no room for a second file, the one that is there is used on.
 pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, String> {
     let size = db.size_on_disk().map_err(|e| e.to_string())?;
     if size < SMALL {
@@ -113,7 +132,12 @@ pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, St
     }
     tracing::info!(size, live, "rewriting the job cache: most of its file is dead");
     let new = beside(path, ".new");
-    fill(db.iter().map(|item| item.map_err(|e| e.to_string())), &new, cache)?;
+    if let Err(why) = fill(db.iter().map(|item| item.map_err(|e| e.to_string())), &new, cache) {
+        tracing::warn!(why, "the job cache cannot be rewritten; it stays as it is");
+        // What cannot be removed now is removed by the next start.
+        let _ = fs::remove_dir_all(&new);
+        return Ok(false);
+    }
     let swap = || -> io::Result<()> {
         File::create(new.join(COMPLETE))?.sync_all()?;
         File::open(&new)?.sync_all()?;
@@ -136,7 +160,7 @@ fn fill(
     cache: u64,
 ) -> Result<(), String> {
     let text = |e: sled::Error| e.to_string();
-    let db = config(to, cache).open().map_err(text)?;
+    let db = open(to, cache).map_err(text)?;
     let mut batch = sled::Batch::default();
     for (n, item) in from.enumerate() {
         let (key, value) = item?;

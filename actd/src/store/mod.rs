@@ -171,7 +171,7 @@ impl Store {
         compact::put_right(&path).map_err(io(&path))?;
         let broken = |why: String| StoreError::Sled { path: path.clone(), why };
         let open = || {
-            compact::config(&path, CACHE).open().map_err(|e| match e {
+            compact::open(&path, CACHE).map_err(|e| match e {
                 sled::Error::Corruption { .. } => broken("its file is damaged".into()),
                 e => broken(e.to_string()),
             })

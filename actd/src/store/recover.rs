@@ -69,7 +69,7 @@ pub fn recover(state: &Path) -> Result<Recovered, StoreError> {
 
 /// Opens it; what it holds may make sled itself stumble, which is then only an error.
 fn open(path: &Path) -> Result<sled::Db, String> {
-    let opened = std::panic::catch_unwind(|| compact::config(path, CACHE).open());
+    let opened = std::panic::catch_unwind(|| compact::open(path, CACHE));
     opened.map_err(|_| "sled stumbles over its file".to_owned())?.map_err(|e| e.to_string())
 }
 

@@ -226,3 +226,30 @@ fn a_damaged_file_is_told_of_and_mended() {
     let error = Store::open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("changes are missing"), "{error}");
 }
+
+#[test]
+fn a_file_that_is_mostly_dead_is_rewritten_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = || fs::metadata(dir.path().join("jobs.sled/db")).unwrap().len();
+    let store = Store::open(dir.path()).unwrap();
+    fill(&store);
+    // Years of events, and then their end.
+    for chunk in 0..4 {
+        let mut batch = Batch::default();
+        for number in 0..1_000 {
+            let mut event = event(1, 10);
+            // sled packs nothing: these are bytes on the disk.
+            event.text = "x".repeat(4_000);
+            batch.event(100 + chunk * 1_000 + number, &event).unwrap();
+        }
+        store.commit(batch).unwrap();
+    }
+    let keep = Retention { closed_before: Time(0), events_before: Time(1_000), most_events: u64::MAX };
+    store.prune(&keep).unwrap();
+    let jobs = store.load().unwrap().jobs;
+    drop(store);
+    let before = size();
+    assert!(before > 12_000_000, "{before} bytes");
+    assert_eq!(Store::open(dir.path()).unwrap().load().unwrap().jobs, jobs);
+    assert!(size() < before / 4, "{before} and then {} bytes", size());
+}
