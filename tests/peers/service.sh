@@ -236,7 +236,7 @@ systemctl --user restart actd.socket actd.service
 cp "$config" "$HOME/good.yaml"
 sed -i 's/^clusters:/clusters:\n  other: https:\/\/other.example.org\/q/' "$config"
 systemctl --user reload actd.service
-await "the new group" grep -q other.example.org <(actctl config show)
+await "the new group" sh -c "actctl config show | grep -q other.example.org"
 cp "$HOME/good.yaml" "$config"
 echo '  poll_min: [' >>"$config"
 pid=$(show MainPID)
