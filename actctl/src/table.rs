@@ -1,5 +1,7 @@
 //! Tables as text: act's own layout, cell for cell, and a plain one for what act does not have. No IO.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// A table in act's layout: columns as wide as their widest cell, where "nothing" is as wide as Python's `None` but
@@ -14,48 +16,65 @@ pub fn act(client: &[String], arc: &[String], rows: &[Vec<Value>]) -> String {
     }
     let columns: Vec<(bool, &str)> =
         client.iter().map(|c| (false, c.as_str())).chain(arc.iter().map(|c| (true, c.as_str()))).collect();
-    let cells: Vec<Vec<(String, usize)>> =
-        rows.iter().map(|row| (0..columns.len()).map(|i| cell(row.get(i).unwrap_or(&Value::Null))).collect()).collect();
-    let widths: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, (_, head))| cells.iter().map(|row| row[i].1).fold(head.chars().count(), usize::max))
-        .collect();
-    let mut out = String::new();
+    let null = Value::Null;
+    let cells: Vec<Cell<'_>> =
+        rows.iter().flat_map(|row| (0..columns.len()).map(|i| cell(row.get(i).unwrap_or(&null)))).collect();
+    let mut widths: Vec<usize> = columns.iter().map(|(_, head)| head.chars().count()).collect();
+    for row in cells.chunks(columns.len().max(1)) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.counted.max(*width);
+        }
+    }
+    let line = widths.iter().map(|width| width + 1).sum::<usize>() + 1;
+    let mut out = String::with_capacity(line * (rows.len() + 2));
     for ((_, head), width) in columns.iter().zip(&widths) {
-        pad(&mut out, head, *width);
+        pad(&mut out, head, head.chars().count(), *width);
     }
     out.push('\n');
     let unique: Vec<usize> = (0..columns.len()).filter(|i| !columns[..*i].contains(&columns[*i])).collect();
     let rule = unique.iter().map(|i| widths[*i]).sum::<usize>() + unique.len().saturating_sub(1);
     out.extend(std::iter::repeat_n('-', rule));
     out.push('\n');
-    for row in &cells {
-        for ((text, _), width) in row.iter().zip(&widths) {
-            pad(&mut out, text, *width);
+    for row in cells.chunks(columns.len().max(1)) {
+        for (cell, width) in row.iter().zip(&widths) {
+            pad(&mut out, &cell.text, cell.width, *width);
         }
         out.push('\n');
     }
     out
 }
 
-/// A cell as act prints it, and the width that act counts for it.
-fn cell(value: &Value) -> (String, usize) {
-    let (text, empty) = match value {
-        Value::Null => ("None".to_owned(), true),
-        Value::Bool(b) => ((if *b { "True" } else { "False" }).to_owned(), !b),
-        Value::Number(n) => (n.to_string(), n.as_f64() == Some(0.0)),
-        Value::String(s) => (s.clone(), s.trim().is_empty()),
-        other => (other.to_string(), false),
-    };
-    let width = text.chars().count();
-    (if empty { "''".to_owned() } else { text }, width)
+/// What is printed, how many characters that is, and how many act counts for it.
+struct Cell<'a> {
+    text: Cow<'a, str>,
+    width: usize,
+    counted: usize,
 }
 
-fn pad(out: &mut String, text: &str, width: usize) {
+/// A cell as act prints it.
+fn cell(value: &Value) -> Cell<'_> {
+    let (text, empty): (Cow<'_, str>, bool) = match value {
+        Value::Null => ("None".into(), true),
+        Value::Bool(b) => (if *b { "True" } else { "False" }.into(), !b),
+        Value::Number(n) => (n.to_string().into(), n.as_f64() == Some(0.0)),
+        Value::String(s) => (s.as_str().into(), s.trim().is_empty()),
+        other => (other.to_string().into(), false),
+    };
+    let counted = text.chars().count();
+    if empty { Cell { text: "''".into(), width: 2, counted } } else { Cell { text, width: counted, counted } }
+}
+
+/// A text of so many characters in a column that is so wide.
+fn pad(out: &mut String, text: &str, chars: usize, width: usize) {
+    const BLANKS: &str = "                                                                ";
     out.push_str(text);
     // At least the blank between the cells.
-    out.extend(std::iter::repeat_n(' ', width.saturating_sub(text.chars().count()) + 1));
+    let mut left = width.saturating_sub(chars) + 1;
+    while left > 0 {
+        let some = left.min(BLANKS.len());
+        out.push_str(&BLANKS[..some]);
+        left -= some;
+    }
 }
 
 /// A plain table: a head line, cells aligned, no blanks at the ends of lines. Without rows it is empty.
@@ -73,7 +92,7 @@ pub fn plain(heads: &[&str], rows: &[Vec<String>]) -> String {
     for row in std::iter::once(&head).chain(rows) {
         let mut line = String::new();
         for (text, width) in row.iter().zip(&widths) {
-            pad(&mut line, text, *width);
+            pad(&mut line, text, text.chars().count(), *width);
             line.push(' ');
         }
         out.push_str(line.trim_end());

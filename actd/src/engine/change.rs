@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use act_proto::jobs::Origin;
-
 use crate::job::apply::{Input, apply, sweep_later};
 use crate::job::next::{Next, next};
 use crate::job::{AfterClean, Job, Key, Outcome, Phase, Time};
+use crate::store::StoreError;
 use crate::store::record::EventRecord;
-use crate::store::{Batch, StoreError};
 use crate::work::remove_beginning;
 
 use super::events::brief;
@@ -183,7 +181,7 @@ impl Engine {
         let changed = std::mem::take(&mut self.changed);
         let forgotten = std::mem::take(&mut self.forgotten);
         let mut told = std::mem::take(&mut self.told);
-        for (before, job) in changed.values().filter(|c| !is_new_stranger(c)) {
+        for (before, job) in changed.values() {
             batch.job(job)?;
             if let Some(record) = record(before.as_deref(), job) {
                 told.push((self.next_event, record));
@@ -197,21 +195,6 @@ impl Engine {
             batch.event(*seq, record)?;
         }
         self.store.commit(batch)?;
-        // The first list may show a hundred thousand jobs of others. Nobody waits for them to be durable together, and in
-        // one batch they would take the store gigabytes of memory.
-        let strangers: Vec<_> = changed.values().filter(|c| is_new_stranger(c)).collect();
-        for piece in strangers.chunks(STRANGERS) {
-            let mut batch = Batch::default();
-            for (before, job) in piece {
-                batch.job(job)?;
-                if let Some(record) = record(before.as_deref(), job) {
-                    batch.event(self.next_event, &record)?;
-                    told.push((self.next_event, record));
-                    self.next_event += 1;
-                }
-            }
-            self.store.commit(batch)?;
-        }
 
         let rev = {
             let mut guard = self.board.write();
@@ -254,14 +237,6 @@ impl Engine {
         self.board.announce(rev);
         Ok(())
     }
-}
-
-/// Jobs of others that are written at a time when they are seen for the first time.
-const STRANGERS: usize = 1_000;
-
-/// Somebody else's job that a list shows for the first time.
-fn is_new_stranger((before, job): &(Option<Arc<Job>>, Job)) -> bool {
-    before.is_none() && job.origin == Origin::Foreign
 }
 
 /// The event that tells of a change; none: nothing that events tell of has changed.

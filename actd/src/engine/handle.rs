@@ -242,6 +242,12 @@ impl EngineHandle {
         self.store.spec(key)
     }
 
+    /// The file that a job came from, as the user named it.
+    #[must_use]
+    pub fn source(&self, key: Key) -> Option<String> {
+        self.store.source(key)
+    }
+
     /// The job that was submitted under this name of the caller's.
     #[must_use]
     pub fn by_client_ref(&self, client_ref: &str) -> Option<Key> {

@@ -10,10 +10,14 @@ use crate::job::next::Action;
 use crate::job::{Arcstate, Job, Key, Phase, Seen, ServerId, Time};
 use crate::work::{Done, Listing};
 
+use super::diff::{Difference, compare};
 use super::{Engine, Finished};
 
 /// After a full disk the next download is tried after so long, milliseconds.
 const DISK_WAIT_MS: i64 = 15_000;
+
+/// Jobs that become durable at a time when a list changes very many.
+const PIECE: usize = 1_000;
 
 impl Engine {
     pub(super) fn work_finished(&mut self, finished: Finished) {
@@ -162,30 +166,20 @@ impl Engine {
 
     /// Holds the list against what we know. Says whether anything was new.
     fn merge(&mut self, listing: &Listing, now: Time) -> bool {
-        let proxyid = self.board.read().proxyid;
-        let mut news: Vec<(Key, Input)> = Vec::new();
-        let mut strangers: Vec<Row> = Vec::new();
-        {
-            let jobs = self.board.read();
-            for (id, row) in &listing.rows {
-                match jobs.by_id.get(id).and_then(|key| jobs.by_key.get(key)) {
-                    Some(job) if is_news(job, row) => news.push((job.key, Input::Listed(row.clone()))),
-                    Some(_) => {}
-                    None => strangers.push(row.clone()),
-                }
-            }
-            for (id, key) in &jobs.by_id {
-                let unproven = self.flights.get(key).is_some_and(|f| f.action != Action::Retrieve)
-                    || self.touched.get(key).is_some_and(|t| *t >= listing.sent);
-                if !listing.rows.contains_key(id) && !unproven {
-                    news.push((*key, Input::Missing));
-                }
-            }
-        }
+        let unproven = |key: Key| {
+            self.flights.get(&key).is_some_and(|f| f.action != Action::Retrieve)
+                || self.touched.get(&key).is_some_and(|t| *t >= listing.sent)
+        };
+        let Difference { news, strangers } = compare(&self.board.read(), &listing.rows, unproven);
         // Only what is younger than a list can make it unproven.
         self.touched.retain(|_, at| now.since(*at) < 600_000);
         let changed = !news.is_empty() || !strangers.is_empty();
+        // Rows of jobs that have changed in this very turn are not on the board yet, but they are known.
+        let mut ours = self.known_rows();
         for (key, input) in news {
+            if !self.write_piece() {
+                return changed;
+            }
             if input == Input::Missing && self.job(key).is_some_and(|j| is_vanished_stranger(&j)) {
                 self.forget(key);
                 continue;
@@ -200,23 +194,46 @@ impl Engine {
                 flight.cancel.cancel();
             }
         }
-        // Rows of jobs that have changed in this very turn are not on the board yet, but they are known.
-        let ours: HashSet<ServerId> = {
-            let jobs = self.board.read();
-            let left = jobs.by_key.values().flat_map(|j| j.leftovers.iter().filter(|l| l.row).map(|l| l.id));
-            let changed = self.changed.values().filter(|(_, j)| j.on_server()).filter_map(|(_, j)| j.id());
-            left.chain(changed).collect()
-        };
+        ours.extend(self.known_rows());
         self.left.retain(|_, at| now.since(*at) < 600_000);
-        for row in strangers {
-            let stale = self.left.get(&row.id).is_some_and(|at| *at >= listing.sent);
-            if !stale && !ours.contains(&row.id) {
-                self.stranger(row, proxyid, now);
-            }
-        }
+        self.strangers(listing, strangers, &ours, now);
         self.suspect(listing, &ours, now);
         self.board.write().as_of = Some(listing.sent);
         changed
+    }
+
+    /// Rows that are ours although the board's index does not have them.
+    fn known_rows(&self) -> HashSet<ServerId> {
+        let jobs = self.board.read();
+        let left = jobs.by_key.values().flat_map(|j| j.leftovers.iter().filter(|l| l.row).map(|l| l.id));
+        let changed = self.changed.values().filter(|(_, j)| j.on_server()).filter_map(|(_, j)| j.id());
+        left.chain(changed).collect()
+    }
+
+    /// A list may change a hundred thousand jobs, or show them for the first time: they become durable and are shown in
+    /// pieces, since all at a time would be in memory several times over, in gigabytes. Says whether to go on.
+    fn write_piece(&mut self) -> bool {
+        if self.changed.len() >= PIECE
+            && let Err(e) = tokio::task::block_in_place(|| self.commit())
+        {
+            self.trouble = Some(e);
+        }
+        self.trouble.is_none()
+    }
+
+    /// Takes over rows that nobody here knows.
+    fn strangers(&mut self, listing: &Listing, mut ids: Vec<ServerId>, ours: &HashSet<ServerId>, now: Time) {
+        let proxyid = self.board.read().proxyid;
+        // Their keys are in the order of their ids.
+        ids.sort_unstable();
+        for id in ids {
+            let stale = self.left.get(&id).is_some_and(|at| *at >= listing.sent);
+            let Some(row) = listing.rows.get(&id).filter(|_| !stale && !ours.contains(&id)) else { continue };
+            if !self.write_piece() {
+                return;
+            }
+            self.stranger(row.clone(), proxyid, now);
+        }
     }
 
     fn stranger(&mut self, row: Row, proxyid: i64, now: Time) {
@@ -237,21 +254,6 @@ impl Engine {
         self.replace(job);
         self.schedule(key);
     }
-}
-
-/// Whether the row says anything that the record does not.
-fn is_news(job: &Job, row: &Row) -> bool {
-    if job.missing > 0 || !matches!(job.phase, Phase::Active { .. }) {
-        return true;
-    }
-    if job.name.is_none() && row.name.is_some() {
-        return true;
-    }
-    job.seen.as_ref().is_none_or(|s| {
-        s.arcstate != row.arcstate
-            || *s.state != *row.state.as_deref().unwrap_or_default()
-            || *s.run != *row.run.as_deref().unwrap_or_default()
-    })
 }
 
 /// Somebody else's empty row that is gone: nothing to remember.

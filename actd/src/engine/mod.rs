@@ -6,6 +6,7 @@
 
 pub mod board;
 pub mod convert;
+pub mod diff;
 pub mod events;
 pub mod handle;
 pub mod operations;
@@ -165,6 +166,8 @@ struct Engine {
     /// Answers to give once this turn is durable.
     replies: Vec<Box<dyn FnOnce() + Send>>,
     poll: Poll,
+    /// The cache could not be written within this turn.
+    trouble: Option<StoreError>,
     /// When old history and events were last removed.
     pruned: Time,
     stopping: Option<oneshot::Sender<()>>,
@@ -228,6 +231,7 @@ pub fn start(
         delivered: HashMap::new(),
         waiters: Vec::new(),
         replies: Vec::new(),
+        trouble: None,
         pruned: Time::default(),
         stopping: None,
     };
@@ -340,12 +344,19 @@ impl Engine {
 
     /// One turn after the messages: plan, commit, tell, begin.
     fn turn(&mut self) -> Result<(), StoreError> {
+        if let Some(e) = self.trouble.take() {
+            return Err(e);
+        }
         let now = Time::now();
         self.expire_waiters(now);
         let works = self.plan(now);
         self.commit()?;
         for reply in self.replies.drain(..) {
             reply();
+        }
+        for reply in self.poll.answered() {
+            // Whoever does not wait any more needs no answer.
+            let _ = reply.send(());
         }
         failpoint!("turn.answered");
         for work in works {

@@ -28,6 +28,8 @@ pub(super) struct Poll {
     waiting: Vec<(Time, oneshot::Sender<()>)>,
     /// The calls that the next list is read for.
     causes: Causes,
+    /// Who has what they waited for once this turn is over: before, the board does not show it.
+    answered: Vec<oneshot::Sender<()>>,
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -48,6 +50,7 @@ impl Poll {
             in_flight: false,
             waiting: Vec::new(),
             causes: call::none(),
+            answered: Vec::new(),
         }
     }
 
@@ -56,6 +59,11 @@ impl Poll {
         self.shortest = millis(shortest).max(100);
         self.longest = millis(longest).max(self.shortest);
         self.interval = self.interval.clamp(self.shortest, self.longest);
+    }
+
+    /// Those to tell now that what the last list said is on the board.
+    pub(super) fn answered(&mut self) -> Vec<oneshot::Sender<()>> {
+        std::mem::take(&mut self.answered)
     }
 
     /// When the next list is due. Nothing is sent while the server's gate is closed.
@@ -88,7 +96,7 @@ impl Poll {
         self.attention = now;
         let least = now.plus(-millis(max_age));
         if self.complete.is_some_and(|c| c >= least) {
-            let _ = reply.send(());
+            self.answered.push(reply);
             return;
         }
         if !(self.in_flight && self.started >= least) {
@@ -116,7 +124,7 @@ impl Poll {
         let (started, mut later) = (self.started, Vec::new());
         for (least, reply) in self.waiting.drain(..) {
             if !complete || started >= least {
-                let _ = reply.send(());
+                self.answered.push(reply);
             } else {
                 later.push((least, reply));
             }
@@ -127,8 +135,6 @@ impl Poll {
 
     /// Nobody gets a list for now.
     pub(super) fn give_up(&mut self) {
-        for (_, reply) in self.waiting.drain(..) {
-            let _ = reply.send(());
-        }
+        self.answered.extend(self.waiting.drain(..).map(|(_, reply)| reply));
     }
 }

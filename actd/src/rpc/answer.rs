@@ -15,16 +15,22 @@ use crate::job::{Job, Phase, ProxyId, Time};
 
 /// What jobs are seen against: the conditions that hold for all.
 #[derive(Debug, Clone)]
-pub(super) struct View {
-    pub gates: Gates,
-    pub proxyid: ProxyId,
-    pub now: Time,
+pub struct View {
+    pub(super) gates: Gates,
+    pub(super) proxyid: ProxyId,
+    pub(super) now: Time,
     policy: Policy,
 }
 
 impl View {
     pub(super) fn of(jobs: &Jobs, config: &Config) -> Self {
-        Self { gates: jobs.gates.clone(), proxyid: jobs.proxyid, now: Time::now(), policy: config.policy() }
+        Self::new(jobs, config.policy())
+    }
+
+    /// The conditions that hold now.
+    #[must_use]
+    pub fn new(jobs: &Jobs, policy: Policy) -> Self {
+        Self { gates: jobs.gates.clone(), proxyid: jobs.proxyid, now: Time::now(), policy }
     }
 
     fn held(&self) -> Held<'_> {
@@ -48,7 +54,8 @@ impl View {
 }
 
 /// A job on the wire.
-pub(super) fn job(job: &Job, view: &View, description: Option<String>, progress: Option<Progress>) -> api::Job {
+#[must_use]
+pub fn job(job: &Job, view: &View, description: Option<String>, progress: Option<Progress>) -> api::Job {
     let text = |t: &Option<Box<str>>| t.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
     let seen = job.seen.as_ref();
     let filled = |t: &str| Some(t.to_owned()).filter(|t| !t.is_empty());

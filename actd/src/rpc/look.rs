@@ -55,7 +55,7 @@ fn wire(api: &Api, jobs: &[Arc<Job>], view: &View) -> Vec<api::Job> {
         let board = api.engine.board.read();
         jobs.iter().filter_map(|j| Some((j.key, board.progress.get(&j.key)?.1))).collect()
     };
-    let source = |job: &Job| if job.is_ours() { api.engine.spec(job.key).and_then(|s| s.source) } else { None };
+    let source = |job: &Job| if job.is_ours() { api.engine.source(job.key) } else { None };
     jobs.iter().map(|j| answer::job(j, view, source(j), progress.get(&j.key).copied())).collect()
 }
 

@@ -2,7 +2,7 @@
 //! chosen by a connection's first bytes, all over one list of methods. Handlers ask the engine; none of them changes a job
 //! by itself.
 
-mod answer;
+pub mod answer;
 pub mod credential;
 mod daemon;
 mod dirs;
@@ -19,6 +19,7 @@ mod register;
 mod session;
 pub mod stat;
 mod submit;
+mod table;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

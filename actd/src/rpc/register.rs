@@ -47,6 +47,24 @@ where
     F: Fn(Arc<Api>, M::Params) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<M::Reply, ApiError>> + Send + 'static,
 {
+    register_written::<M, _, _>(module, move |api, params| {
+        let reply = handler(api, params);
+        async move { raw(&reply.await?) }
+    })
+}
+
+/// A reply as JSON.
+pub(super) fn raw(reply: &impl serde::Serialize) -> Result<Box<RawValue>, ApiError> {
+    to_raw_value(reply).map_err(|e| ApiError::new(Kind::Internal, e.to_string()))
+}
+
+/// Adds a method that writes its reply itself.
+pub(super) fn register_written<M, F, Fut>(module: &mut RpcModule<Api>, handler: F) -> Result<(), RegisterMethodError>
+where
+    M: Method,
+    F: Fn(Arc<Api>, M::Params) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Box<RawValue>, ApiError>> + Send + 'static,
+{
     module.register_async_method(M::NAME, move |given, api, about| {
         let handler = handler.clone();
         let causes = call::union(about.get::<Arc<Call>>().into_iter());
@@ -71,7 +89,7 @@ where
 
 async fn run<M: Method, Fut>(api: &Api, work: Fut) -> Result<Box<RawValue>, ApiError>
 where
-    Fut: Future<Output = Result<M::Reply, ApiError>> + Send + 'static,
+    Fut: Future<Output = Result<Box<RawValue>, ApiError>> + Send + 'static,
 {
     let ended = if M::CHANGES {
         // The future of a call is dropped with its connection; a task of its own is not.
@@ -79,12 +97,11 @@ where
     } else {
         AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "it panicked".to_owned())
     };
-    let reply = ended.map_err(|why| {
+    let raw = ended.map_err(|why| {
         tracing::error!(method = M::NAME, "a call failed by a mistake of the daemon's: {why}");
         ApiError::new(Kind::Internal, format!("{} failed by a mistake of the daemon's", M::NAME))
             .hint("see `actctl daemon logs`, and report it")
     })??;
-    let raw = to_raw_value(&reply).map_err(|e| ApiError::new(Kind::Internal, e.to_string()))?;
     if raw.get().len() > MAX_MESSAGE as usize {
         return Err(ApiError::new(Kind::TooMany, format!("the reply is larger than {} MiB", MAX_MESSAGE >> 20))
             .hint("ask for fewer jobs or fewer columns at a time"));

@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 
 use act_proto::MAX_PAGE;
 use act_proto::error::{ApiError, Kind};
-use act_proto::jobs::{StatParams, StatReply};
+use act_proto::jobs::StatParams;
 use act_proto::method::JobsStat;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use super::Api;
 use super::look::bad_selector;
-use super::register::register as add;
+use super::register::{raw, register_written as add_written};
+use super::table::{Table, columns};
 use crate::auth::report::remote_error;
 use crate::job::select::{self, Parsed};
-use crate::job::{Job, Key, ServerId, Time};
+use crate::job::{Job, Key, ServerId};
 use crate::remote::RemoteError;
 use crate::work::Hands;
 
@@ -31,12 +33,12 @@ const MANY: usize = 300;
 const MAX_COLUMNS: usize = 100;
 
 pub(super) fn register(module: &mut RpcModule<Api>) -> Result<(), RegisterMethodError> {
-    add::<JobsStat, _, _>(module, |api, p| async move { stat(&api, p).await })?;
+    add_written::<JobsStat, _, _>(module, |api, p| async move { stat(&api, p).await })?;
     Ok(())
 }
 
 /// Rows of the server, by id; keys as it sends them: `c_jobname`, `a_State`.
-type Rows = HashMap<ServerId, Map<String, Value>>;
+pub(super) type Rows = HashMap<ServerId, Map<String, Value>>;
 
 /// What was asked for: the ids (none: all) and the columns.
 type Question = (Vec<ServerId>, Vec<String>, Vec<String>);
@@ -118,7 +120,7 @@ fn invalid_column(name: &str) -> ApiError {
         .hint("`actctl stat --get-cols` lists the columns")
 }
 
-async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
+async fn stat(api: &Api, p: StatParams) -> Result<Box<RawValue>, ApiError> {
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
     if p.client.len() + p.arc.len() > MAX_COLUMNS {
         return Err(ApiError::new(Kind::TooMany, format!("at most {MAX_COLUMNS} columns at a time")));
@@ -169,24 +171,10 @@ async fn stat(api: &Api, p: StatParams) -> Result<StatReply, ApiError> {
 
     let wants_more = more_columns(&p).0.len() + more_columns(&p).1.len() > 0;
     let extra = extra(api, &p, &jobs, parsed.is_everything(), &mut warnings).await?;
-    let row = |job: &Arc<Job>| {
-        let kept = if wants_more && !job.on_server() { api.engine.columns(job.key) } else { None };
-        let fetched = kept.as_ref().or_else(|| extra.as_ref().and_then(|rows| rows.get(&job.id()?)));
-        let of = |prefix: &str, name: &String| {
-            fetched.and_then(|row| row.get(&format!("{prefix}{name}"))).cloned().unwrap_or(Value::Null)
-        };
-        let client = p.client.iter().map(|name| client_cell(job, name).unwrap_or_else(|| of("c_", name)));
-        let arc = p.arc.iter().map(|name| arc_cell(job, name).unwrap_or_else(|| of("a_", name)));
-        client.chain(arc).collect()
-    };
-    Ok(StatReply {
-        as_of: as_of.map(Time::rfc3339),
-        keys: jobs.iter().map(|j| j.key.to_string()).collect(),
-        rows: jobs.iter().map(row).collect(),
-        missing,
-        warnings,
-        next,
-    })
+    let gone = jobs.iter().filter(|j| wants_more && !j.on_server());
+    let kept = gone.filter_map(|j| Some((j.key, api.engine.columns(j.key)?))).collect();
+    let table = Table { jobs: &jobs, columns: columns(&p), kept, extra: extra.as_deref() };
+    raw(&table.reply(as_of, missing, warnings, next))
 }
 
 /// Sees to it that the server's list is no older than that; without an age: that there is one at all.
@@ -221,7 +209,7 @@ fn more_columns(p: &StatParams) -> (Vec<&str>, Vec<&str>) {
     fn but<'a>(all: &'a [String], known: &[&str]) -> Vec<&'a str> {
         all.iter().map(String::as_str).filter(|c| !known.contains(c)).collect()
     }
-    (but(&p.client, &["id", "jobname"]), but(&p.arc, &["JobID", "State", "arcstate", "IDFromEndpoint"]))
+    (but(&p.client, super::table::CLIENT), but(&p.arc, super::table::ARC))
 }
 
 /// Reads the columns that the board does not have.
@@ -254,25 +242,5 @@ async fn extra(
             warnings.push(format!("columns {} could not be read: {e}", names.join(", ")));
             Ok(None)
         }
-    }
-}
-
-fn client_cell(job: &Job, name: &str) -> Option<Value> {
-    match name {
-        "id" => Some(json!(job.id())),
-        "jobname" => Some(json!(job.name)),
-        _ => None,
-    }
-}
-
-fn arc_cell(job: &Job, name: &str) -> Option<Value> {
-    let seen = job.seen.as_ref();
-    let filled = |text: Option<&str>| Some(json!(text.filter(|t| !t.is_empty())));
-    match name {
-        "JobID" => filled(seen.map(|s| &*s.run)),
-        "State" => filled(seen.map(|s| &*s.state)),
-        "arcstate" => filled(job.arcstate().word()),
-        "IDFromEndpoint" => filled(seen.and_then(|s| s.hash())),
-        _ => None,
     }
 }

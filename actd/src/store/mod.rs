@@ -81,8 +81,8 @@ pub enum StoreError {
     },
 }
 
-/// sled's page cache, bytes. Live jobs are in memory anyway.
-const CACHE: u64 = 16 << 20;
+/// sled's page cache, bytes as they are on disk; in memory a page takes about twice as much. Live jobs are in memory anyway.
+const CACHE: u64 = 4 << 20;
 
 /// Everything there is at start.
 #[derive(Debug, Default)]
@@ -455,6 +455,13 @@ impl Reader {
     #[must_use]
     pub fn spec(&self, key: Key) -> Option<Spec> {
         self.one(&key1(b's', key.0))
+    }
+
+    /// The file that a job came from, as the user named it: of its spec no more is read than that.
+    #[must_use]
+    pub fn source(&self, key: Key) -> Option<String> {
+        let value = self.tree.get(key1(b's', key.0)).ok()??;
+        record::source(&value)
     }
 
     /// The server's columns of a job whose row is gone, as they were last.

@@ -58,6 +58,33 @@ pub struct Brief {
     pub batch: Option<String>,
 }
 
+/// What a spec record says of the file that it came from. Lists of jobs show it: nothing else of the record is copied, nor
+/// the description.
+pub(super) fn source(bytes: &[u8]) -> Option<String> {
+    /// The beginning of [`crate::job::Spec`]; a test holds the two against each other.
+    #[derive(Deserialize)]
+    struct Beginning<'a> {
+        _text: &'a str,
+        _clusters: Vec<&'a str>,
+        #[serde(borrow)]
+        _inputs: Vec<Input<'a>>,
+        _webdav: Option<&'a str>,
+        _results: &'a str,
+        source: Option<&'a str>,
+    }
+    #[derive(Deserialize)]
+    struct Input<'a> {
+        _name: &'a str,
+        _path: &'a str,
+        _size: u64,
+        _mtime_ns: i64,
+        _dev_ino: (u64, u64),
+    }
+    let rest = bytes.strip_prefix(&[VERSION])?;
+    let (beginning, _) = postcard::take_from_bytes::<Beginning<'_>>(rest).ok()?;
+    beginning.source.map(str::to_owned)
+}
+
 /// Version byte and postcard.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
     postcard::to_extend(value, vec![VERSION]).map_err(|e| RecordError::Damaged(e.to_string()))
@@ -69,5 +96,62 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| RecordError::Damaged(e.to_string())),
         Some((&version, _)) => Err(RecordError::Newer(version)),
         None => Err(RecordError::Damaged("it is empty".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{InputFile, Spec};
+
+    /// A hundred thousand jobs are to fit into memory and be read in a moment.
+    #[test]
+    fn a_job_is_a_few_hundred_bytes_in_memory_and_on_disk() {
+        use crate::job::{Arcstate, Job, Origin, Phase, Saved, Seen};
+        let run = format!("https://arc.example.org:443/arex/rest/1.0/jobs/{:054}", 7);
+        let job = Job {
+            name: Some("a-name-of-a-job-as-people-really-give-them".into()),
+            batch: Some("b-2026-11-22-1".into()),
+            webdav: Some("https://dav.example.org:8443/users/somebody/inputs".into()),
+            seen: Some(Seen {
+                arcstate: Arcstate::Failed,
+                state: "Failed".into(),
+                run: run.as_str().into(),
+                since: Time(1_790_000_000_000),
+            }),
+            saved: Some(Box::new(Saved { run: run.into(), dir: "/home/somebody/act-results/logs/12345678".into() })),
+            error: Some("Error reported by the batch system: the job was killed for its memory".into()),
+            ..Job::new(Key(99_999), Origin::Submitted, 1_234, Phase::Active { id: 12_345_678 }, Time(1_790_000_000_000))
+        };
+        let bytes = encode(&job).unwrap().len();
+        assert!(bytes <= 600, "{bytes} bytes on disk");
+        let fixed = size_of::<Job>();
+        assert!(fixed <= 600, "{fixed} bytes in memory without its texts");
+    }
+
+    #[test]
+    fn a_source_is_read_without_the_rest_of_its_spec() {
+        let input = |name: &str| InputFile {
+            name: name.into(),
+            path: format!("/data/{name}").into(),
+            size: 300,
+            mtime_ns: -5,
+            dev_ino: (1 << 40, 3),
+        };
+        for source in [None, Some("a.xrsl".to_owned())] {
+            let spec = Spec {
+                text: "&(executable=/bin/true)".into(),
+                clusters: vec!["https://ce".into(), "https://ce2".into()],
+                inputs: vec![input("x"), input("y/z")],
+                webdav: Some("https://dav".into()),
+                results: "/home/u/results".into(),
+                source: source.clone(),
+                base_dir: "/home/u".into(),
+                staged: Vec::new(),
+            };
+            assert_eq!(super::source(&encode(&spec).unwrap()), source);
+        }
+        assert_eq!(super::source(&[VERSION]), None);
+        assert_eq!(super::source(&[VERSION + 1, 0]), None);
     }
 }
