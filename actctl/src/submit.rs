@@ -260,7 +260,7 @@ pub async fn follow<I: Future>(
     let total = submission.items.len();
     let mut progress = Progress::new(&ctx.out, total as u64, "submitting");
     let mut printed = 0;
-    let mut watch = Watch::since(submission.rev);
+    let mut watch = Watch::since(submission.rev).settled();
     let mut moved = Instant::now();
     loop {
         let shown = show(ctx, submission, &mut printed, &progress);
@@ -293,7 +293,6 @@ pub async fn follow<I: Future>(
             continue;
         }
         progress.set(submission.decided() as u64, waiting.map(|w| w.1).unwrap_or_default());
-        let many = keys.len();
         let jobs = tokio::select! {
             jobs = watch.next(session, &keys, CHANGES_MS) => jobs?,
             _ = interrupt.as_mut() => {
@@ -314,10 +313,6 @@ pub async fn follow<I: Future>(
         submission.update(&jobs);
         if submission.decided() > before {
             moved = Instant::now();
-        }
-        // With many jobs, one call for each change would be many: let some gather.
-        if many > 20 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

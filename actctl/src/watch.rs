@@ -16,13 +16,20 @@ pub struct Watch {
     start: u64,
     rev: u64,
     window: HashSet<String>,
+    settled: bool,
 }
 
 impl Watch {
     /// Changes after this revision are news.
     #[must_use]
     pub fn since(rev: u64) -> Self {
-        Self { start: rev, rev, window: HashSet::new() }
+        Self { start: rev, rev, window: HashSet::new(), settled: false }
+    }
+
+    /// The steps of a job on its way to the server are no news.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        Self { settled: true, ..self }
     }
 
     /// Waits until one of the jobs changes, or for a time, and gives those that have. With more jobs than a call may
@@ -37,7 +44,8 @@ impl Watch {
         timeout_ms: u64,
     ) -> Result<Vec<Job>, Failure> {
         let keys = self.keys(jobs);
-        let reply = session.call::<JobsChanges>(&ChangesParams { keys, since_rev: self.rev, timeout_ms }).await?;
+        let params = ChangesParams { keys, since_rev: self.rev, timeout_ms, settled: self.settled };
+        let reply = session.call::<JobsChanges>(&params).await?;
         if reply.rev == 0 {
             // A daemon that has just started has no revision to wait from: it answers at once.
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -284,6 +284,9 @@ pub struct ChangesParams {
     pub since_rev: u64,
     /// How long to wait, in milliseconds; at most 60,000.
     pub timeout_ms: u64,
+    /// Leave out jobs that are on their way to the server and wait for nothing: for whoever waits for them to be there,
+    /// the steps between are no news.
+    pub settled: bool,
 }
 
 /// A page of jobs.

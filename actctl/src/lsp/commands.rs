@@ -126,7 +126,7 @@ async fn submit(
 async fn look(session: &mut Session<'_>, keys: &[String]) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     for keys in keys.chunks(MAX_SELECTORS) {
-        let params = ChangesParams { keys: keys.to_vec(), since_rev: 0, timeout_ms: 0 };
+        let params = ChangesParams { keys: keys.to_vec(), ..ChangesParams::default() };
         jobs.extend(session.call::<JobsChanges>(&params).await?.items);
     }
     Ok(jobs)

@@ -111,7 +111,7 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
             }
             () = tokio::time::sleep(WHY), if !failed.is_empty() => {
                 let keys = failed.keys().take(MAX_PAGE).cloned().collect();
-                let params = ChangesParams { keys, since_rev: 0, timeout_ms: 0 };
+                let params = ChangesParams { keys, ..ChangesParams::default() };
                 let jobs = client.call::<JobsChanges>(&params).await?.items;
                 failed.retain(|key, tries| {
                     *tries += 1;
@@ -139,7 +139,7 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
         }
         let keys: Vec<String> = keys.into_iter().collect();
         for keys in keys.chunks(MAX_PAGE) {
-            let params = ChangesParams { keys: keys.to_vec(), since_rev: 0, timeout_ms: 0 };
+            let params = ChangesParams { keys: keys.to_vec(), ..ChangesParams::default() };
             let jobs = client.call::<JobsChanges>(&params).await?.items;
             failed.extend(jobs.iter().filter(|j| is_unexplained(j)).map(|j| (j.key.clone(), 0)));
             news.send(News::Jobs(jobs)).map_err(gone)?;

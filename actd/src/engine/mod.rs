@@ -54,6 +54,9 @@ use shared::Shared;
 const STORE_HINT: &str =
     "make room on the disk of the state directory and run the command again: what was accepted is kept";
 
+/// So long the end of a transfer may wait for those of others, to become durable together.
+const GATHER: Duration = Duration::from_millis(10);
+
 const DAY_MS: i64 = 86_400_000;
 
 /// Events are kept so long,
@@ -111,6 +114,13 @@ struct Finished {
     actions: Vec<(Key, Action)>,
     done: Done,
     generation: u64,
+}
+
+impl Finished {
+    /// The upload or the download of a job.
+    fn is_transfer(&self) -> bool {
+        self.actions.first().is_some_and(|(_, action)| matches!(action, Action::Upload | Action::Retrieve))
+    }
 }
 
 struct Engine {
@@ -309,7 +319,13 @@ impl Engine {
                     Some(command) => self.command(command),
                     None => break,
                 },
-                Some(done) = finished.recv() => self.work_finished(done),
+                Some(done) = finished.recv() => {
+                    let gather = done.is_transfer();
+                    self.work_finished(done);
+                    if gather {
+                        self.gather(&mut commands, &mut finished).await;
+                    }
+                }
                 changed = credential.changed() => {
                     if changed.is_err() {
                         break;
@@ -339,6 +355,24 @@ impl Engine {
         self.tasks.close();
         if let Some(reply) = self.stopping.take() {
             let _ = reply.send(());
+        }
+    }
+
+    /// Lets the ends of transfers gather for one commit, while enough others are under way that nothing stands still.
+    async fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, finished: &mut mpsc::Receiver<Finished>) {
+        let until = tokio::time::Instant::now() + GATHER;
+        while self.keeps_busy(Action::Upload) && self.keeps_busy(Action::Retrieve) && self.stopping.is_none() {
+            tokio::select! {
+                Some(done) = finished.recv() => {
+                    let more = done.is_transfer();
+                    self.work_finished(done);
+                    if !more {
+                        return;
+                    }
+                }
+                Some(command) = commands.recv() => return self.command(command),
+                () = tokio::time::sleep_until(until) => return,
+            }
         }
     }
 

@@ -114,6 +114,14 @@ impl Engine {
         }
     }
 
+    /// Whether work of this kind can do without a turn for a moment: none of it waits, or much of it is under way. Not
+    /// when the last of all transfers has ended: the next step is due then.
+    pub(super) fn keeps_busy(&self, action: Action) -> bool {
+        let busy = |action| self.busy.get(&action).copied().unwrap_or(0);
+        let ready = self.ready.get(&action).is_some_and(|set| !set.is_empty());
+        busy(Action::Upload) + busy(Action::Retrieve) > 0 && (!ready || busy(action) > self.limit(action) / 2)
+    }
+
     fn plan_one(&mut self, action: Action, now: Time) -> Option<Planned> {
         if self.busy.get(&action).copied().unwrap_or(0) >= self.limit(action) {
             return None;

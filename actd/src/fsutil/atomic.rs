@@ -35,6 +35,17 @@ pub fn fsync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| with_path(&e, dir))
 }
 
+/// Has the system begin to write a part of a file to the disk, so that a later fsync has less to wait for. It makes nothing
+/// durable, and whether it works at all is not told.
+pub fn begin_writeback(file: &File, offset: u64, len: u64) {
+    use std::os::fd::AsRawFd as _;
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+    // SAFETY: the handle is open for as long as the call lasts, and the call reads and writes no memory of ours.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
 /// Makes a new directory `name` in `parent`, or `name_1`, `name_2`... if that exists already: mkdir decides, so two
 /// callers never get the same one. `name` must be a single safe part (see [`super::RelPath::top`]). Durable when it returns.
 pub fn reserve_dir(parent: &Path, name: &str) -> io::Result<PathBuf> {

@@ -11,7 +11,7 @@ pub mod name;
 pub mod space;
 pub mod transfer;
 
-pub use atomic::{fsync_dir, reserve_dir, write_atomic};
+pub use atomic::{begin_writeback, fsync_dir, reserve_dir, write_atomic};
 pub use dir::Dir;
 pub use name::{NameError, RelPath, safe_join};
 pub use space::{FsKind, Space, fs_kind, is_disk_full, space};

@@ -442,6 +442,19 @@ impl Job {
         }
     }
 
+    /// Whether it is on its way to the server.
+    #[must_use]
+    pub fn is_submission(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Queued
+                | Phase::Creating { .. }
+                | Phase::Created { .. }
+                | Phase::Uploading { .. }
+                | Phase::Confirming { .. }
+        )
+    }
+
     /// Whether the server is expected to list it.
     #[must_use]
     pub fn on_server(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Request bodies that are read from a file while they are sent: exact length, progress, and a gate for
+//! Request bodies that are read from a file while they are sent, or were before: exact length, progress, and a gate for
 //! `Expect: 100-continue`. It must not open files: the caller hands over one it has already checked.
 
 use std::fmt;
@@ -24,14 +24,26 @@ pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 /// checked is what is sent. It is read from byte 0 wherever its position is.
 #[derive(Debug)]
 pub struct InputFile {
-    file: File,
+    source: Source,
     size: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(File),
+    /// All of it.
+    Memory(Bytes),
 }
 
 impl InputFile {
     /// `size` is what the file had when it was checked; a file that has become shorter or longer is not sent.
     pub fn new(file: File, size: u64) -> Self {
-        Self { file, size }
+        Self { source: Source::File(file), size }
+    }
+
+    /// A small file that has been read already.
+    pub fn read(content: Bytes) -> Self {
+        Self { size: content.len() as u64, source: Source::Memory(content) }
     }
 
     /// Size in bytes.
@@ -41,13 +53,19 @@ impl InputFile {
 
     /// A second handle on the same open file, for a request that has to be sent twice.
     pub async fn again(&self) -> std::io::Result<Self> {
-        Ok(Self { file: self.file.try_clone().await?, size: self.size })
+        let source = match &self.source {
+            Source::File(file) => Source::File(file.try_clone().await?),
+            Source::Memory(content) => Source::Memory(content.clone()),
+        };
+        Ok(Self { source, size: self.size })
     }
 
     pub(crate) async fn into_body(mut self, progress: Option<Progress>) -> std::io::Result<FileBody> {
-        self.file.rewind().await?;
+        if let Source::File(file) = &mut self.source {
+            file.rewind().await?;
+        }
         Ok(FileBody {
-            file: self.file,
+            source: self.source,
             size: self.size,
             sent: 0,
             done: false,
@@ -100,7 +118,7 @@ type Gate = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// The body of an upload. Ends with an error, which breaks the connection off, unless exactly the promised bytes were read.
 pub(crate) struct FileBody {
-    file: File,
+    source: Source,
     size: u64,
     sent: u64,
     done: bool,
@@ -148,15 +166,22 @@ impl Body for FileBody {
             return Poll::Ready(Some(Err(SourceError("not wanted by the server".into()))));
         }
         let left = this.size - this.sent;
-        this.buffer.reserve(CHUNK);
-        let read = std::task::ready!(tokio_util::io::poll_read_buf(Pin::new(&mut this.file), cx, &mut this.buffer));
-        let read = match read {
-            Ok(read) => read as u64,
+        let piece = match &mut this.source {
+            Source::Memory(content) => Ok(std::mem::take(content)),
+            Source::File(file) => {
+                this.buffer.reserve(CHUNK);
+                let read = tokio_util::io::poll_read_buf(Pin::new(file), cx, &mut this.buffer);
+                std::task::ready!(read).map(|_| this.buffer.split().freeze())
+            }
+        };
+        let piece = match piece {
+            Ok(piece) => piece,
             Err(error) => {
                 this.done = true;
                 return Poll::Ready(Some(Err(SourceError(format!("cannot read the input file: {error}")))));
             }
         };
+        let read = piece.len() as u64;
         if read > left || (read == 0 && left > 0) {
             this.done = true;
             let what = if read > left { "grew" } else { "shrank" };
@@ -174,7 +199,7 @@ impl Body for FileBody {
         if let Some(progress) = &this.progress {
             progress(this.sent);
         }
-        Poll::Ready(Some(Ok(Frame::data(this.buffer.split().freeze()))))
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -220,9 +245,21 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_file_is_an_empty_body() {
-        let body = input(b"", 0).await.into_body(None).await.expect("body");
-        assert!(body.is_end_stream());
-        assert_eq!(body.size_hint().exact(), Some(0));
-        assert!(body.collect().await.expect("collect").to_bytes().is_empty());
+        for file in [input(b"", 0).await, InputFile::read(Bytes::new())] {
+            let body = file.into_body(None).await.expect("body");
+            assert!(body.is_end_stream());
+            assert_eq!(body.size_hint().exact(), Some(0));
+            assert!(body.collect().await.expect("collect").to_bytes().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_is_sent_as_often_as_need_be() {
+        let file = InputFile::read(Bytes::from_static(b"hello"));
+        for _ in 0..2 {
+            let body = file.again().await.expect("again").into_body(None).await.expect("body");
+            assert_eq!(body.size_hint().exact(), Some(5));
+            assert_eq!(body.collect().await.expect("collect").to_bytes(), "hello");
+        }
     }
 }

@@ -42,7 +42,7 @@ impl View {
         }
     }
 
-    fn waiting(&self, job: &Job) -> Option<Waiting> {
+    pub(super) fn waiting(&self, job: &Job) -> Option<Waiting> {
         let w = waiting(job, self.now, &self.policy, &self.held())?;
         Some(Waiting {
             reason: w.reason.to_owned(),

@@ -127,7 +127,7 @@ async fn changes(api: &Api, p: ChangesParams) -> Result<JobList, ApiError> {
     let keys: Vec<Key> = p.keys.iter().map(|k| key(k)).collect::<Result<_, _>>()?;
     let deadline = tokio::time::Instant::now() + Duration::from_millis(p.timeout_ms).min(MAX_WAIT);
     loop {
-        let (list, rev) = changed(api, &keys, p.since_rev);
+        let (list, rev) = changed(api, &keys, &p);
         if !list.items.is_empty() || tokio::time::Instant::now() >= deadline {
             return Ok(list);
         }
@@ -139,20 +139,22 @@ async fn changes(api: &Api, p: ChangesParams) -> Result<JobList, ApiError> {
     }
 }
 
-fn changed(api: &Api, keys: &[Key], since: u64) -> (JobList, u64) {
+fn changed(api: &Api, keys: &[Key], p: &ChangesParams) -> (JobList, u64) {
     let config = api.config.get();
     let (mut jobs, view, rev, as_of, gone) = {
         let board = api.engine.board.read();
         // A revision from before a restart: everything may have changed.
-        let since = if since > board.rev { 0 } else { since };
-        let newer = |j: &&Arc<Job>| j.rev > since || since == 0;
+        let since = if p.since_rev > board.rev { 0 } else { p.since_rev };
+        let view = View::of(&board, &config);
+        let moves = |j: &Job| j.is_submission() && view.waiting(j).is_none();
+        let newer = |j: &&Arc<Job>| (j.rev > since || since == 0) && !(p.settled && moves(j));
         let (jobs, gone): (Vec<Arc<Job>>, Vec<Key>) = if keys.is_empty() {
             (board.by_key.values().filter(newer).take(MAX_PAGE).cloned().collect(), Vec::new())
         } else {
             let jobs = keys.iter().filter_map(|k| board.by_key.get(k)).filter(newer).cloned().collect();
             (jobs, keys.iter().filter(|k| !board.by_key.contains_key(k)).copied().collect())
         };
-        (jobs, View::of(&board, &config), board.rev, board.as_of, (gone, since))
+        (jobs, view, board.rev, board.as_of, (gone, since))
     };
     let (gone, since) = gone;
     for key in gone {

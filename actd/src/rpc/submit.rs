@@ -183,14 +183,7 @@ async fn wait(api: &Api, items: &mut [SubmitItem]) {
         let rev = api.engine.board.read().rev;
         open.retain(|key, place| {
             let Some(job) = api.engine.job(*key) else { return false };
-            let waits = matches!(
-                job.phase,
-                Phase::Queued
-                    | Phase::Creating { .. }
-                    | Phase::Created { .. }
-                    | Phase::Uploading { .. }
-                    | Phase::Confirming { .. }
-            );
+            let waits = job.is_submission();
             if !waits && let Some(item) = items.get_mut(*place) {
                 item.name = job.name.as_deref().map(str::to_owned).or_else(|| item.name.take());
                 if job.id().is_none() || matches!(job.phase, Phase::Closed { .. }) {

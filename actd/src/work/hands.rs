@@ -87,11 +87,6 @@ impl Places {
         self.places.acquire().await
     }
 
-    /// Whether any is taken.
-    pub(super) fn busy(&self) -> bool {
-        self.places.available_permits() < *self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Another number of places; how many are too many and must be taken away as they get free.
     fn resize(&self, places: usize) -> usize {
         let places = places.max(1);

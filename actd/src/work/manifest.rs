@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -79,15 +79,25 @@ pub struct Missing {
 pub(super) const SCHEMA: &str = "act.results/1";
 
 impl Manifest {
-    /// Writes it into `dir`, or, if the job has a file of that name, into the state directory as that of `lies_at`.
-    pub(super) fn write(&mut self, dir: &Path, state_dir: &Path, lies_at: &Path) -> io::Result<()> {
-        if self.files.iter().any(|f| f.path == NAME || f.path.starts_with(&format!("{NAME}/"))) {
-            self.dir = Some(lies_at.to_owned());
-            fs::create_dir_all(displaced_dir(state_dir))?;
-            return write_atomic(&displaced(state_dir, &self.key), &self.to_json()?, 0o600);
-        }
+    /// Whether it cannot be in its directory: the job has a file of that name.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.files.iter().any(|f| f.path == NAME || f.path.starts_with(&format!("{NAME}/")))
+    }
+
+    /// Writes it into `dir`, whose name is not final: [`seal`] makes it durable with all else that is there.
+    pub(super) fn write_into(&mut self, dir: &Path) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
         self.dir = None;
-        write_atomic(&dir.join(NAME), &self.to_json()?, 0o644)
+        let mut file = File::create(dir.join(NAME))?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.write_all(&self.to_json()?)
+    }
+
+    /// Writes it into the state directory, as that of `lies_at`. Durable when it returns.
+    pub(super) fn write_apart(&mut self, state_dir: &Path, lies_at: &Path) -> io::Result<()> {
+        self.dir = Some(lies_at.to_owned());
+        fs::create_dir_all(displaced_dir(state_dir))?;
+        write_atomic(&displaced(state_dir, &self.key), &self.to_json()?, 0o600)
     }
 
     fn to_json(&self) -> io::Result<Vec<u8>> {
@@ -213,8 +223,8 @@ pub(super) fn hex(digest: &[u8]) -> String {
     })
 }
 
-/// Makes all files below `tree` durable, checks their sizes and that no two of them are one file (names that differ only
-/// in case are, on some file systems), and gives directories their mode.
+/// Makes all files below `tree` durable, a manifest too, checks their sizes and that no two of them are one file (names
+/// that differ only in case are, on some file systems), and gives directories their mode.
 pub(super) fn seal(tree: &Path, files: &[FileEntry], dirs: &[RelPath], umask: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
@@ -233,6 +243,10 @@ pub(super) fn seal(tree: &Path, files: &[FileEntry], dirs: &[RelPath], umask: u3
             )));
         }
         handle.sync_all()?;
+    }
+    match File::open(tree.join(NAME)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        manifest => manifest?.sync_all()?,
     }
     let mut all: HashSet<&str> = dirs.iter().map(RelPath::as_str).collect();
     for path in files.iter().map(|f| f.path.as_str()).chain(dirs.iter().map(RelPath::as_str)) {

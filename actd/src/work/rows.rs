@@ -13,17 +13,31 @@ use crate::job::{Arcstate, ServerId};
 use crate::remote::act::{ActClient, Details, Info};
 use crate::remote::{Ids, MAX_IDS, RemoteError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-/// So long askers are waited for.
+/// So long those who are about to ask are waited for.
 const GATHER: Duration = Duration::from_millis(20);
 
 type Answer = Result<Option<Row>, RemoteError>;
 
 /// Reads rows for many askers at once: while a request is out, those who come wait for the next one, which is for all
-/// of them. Who knows that others are about to come waits for them a moment.
+/// of them; and while some are announced, a request waits a moment for them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RowReader(Arc<Mutex<Queue>>);
+pub(super) struct RowReader {
+    queue: Arc<Mutex<Queue>>,
+    /// Those who are about to ask.
+    coming: watch::Sender<usize>,
+}
+
+/// Somebody is about to ask.
+#[derive(Debug)]
+pub(super) struct Coming(watch::Sender<usize>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.send_modify(|coming| *coming = coming.saturating_sub(1));
+    }
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -32,8 +46,14 @@ struct Queue {
 }
 
 impl RowReader {
+    /// Announces somebody who will ask, or drop this.
+    pub(super) fn announce(&self) -> Coming {
+        self.coming.send_modify(|coming| *coming += 1);
+        Coming(self.coming.clone())
+    }
+
     /// The row as it is after this call was made; none: it is not on the server.
-    pub(super) async fn row(&self, act: &ActClient, id: ServerId, others: bool) -> Answer {
+    pub(super) async fn row(&self, act: &ActClient, id: ServerId) -> Answer {
         let (sender, answer) = oneshot::channel();
         let first = {
             let mut queue = self.lock();
@@ -42,8 +62,7 @@ impl RowReader {
         };
         if first {
             // A task of its own: the asker may leave, the others must not wait for it.
-            let wait = if others { GATHER } else { Duration::ZERO };
-            tokio::spawn(call::on_behalf(call::causes(), self.clone().read_all(act.clone(), wait)));
+            tokio::spawn(call::on_behalf(call::causes(), self.clone().read_all(act.clone())));
         }
         match answer.await {
             Ok(answer) => answer,
@@ -52,9 +71,11 @@ impl RowReader {
         }
     }
 
-    async fn read_all(self, act: ActClient, wait: Duration) {
+    async fn read_all(self, act: ActClient) {
+        let mut coming = self.coming.subscribe();
         loop {
-            tokio::time::sleep(wait).await;
+            // Neither outcome matters: the time is up, or nobody else is coming.
+            let _ = tokio::time::timeout(GATHER, coming.wait_for(|coming| *coming == 0)).await;
             let batch: Vec<_> = {
                 let mut queue = self.lock();
                 let count = queue.waiting.len().min(MAX_IDS);
@@ -72,7 +93,7 @@ impl RowReader {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

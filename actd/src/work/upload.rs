@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,9 @@ use crate::remote::act::ActClient;
 use crate::remote::webdav::{self, WebdavClient};
 use crate::remote::{self, RemoteError};
 
+/// Inputs up to this size are read whole before they are sent: what was checked is in hand then, and need not be looked
+/// at again.
+const SMALL: u64 = 64 * 1024;
 /// A file that is being sent when the work is told to end has so long to arrive.
 const LAST_FILE: Duration = Duration::from_secs(5);
 
@@ -148,9 +152,13 @@ impl Upload<'_> {
             () = self.cancel.cancelled() => return Err(here(trouble::stopped())),
             place = self.hands.uploads.acquire() => place.map_err(|_| here(trouble::stopped()))?,
         };
-        let file = Arc::new(open(input).await.map_err(here)?);
-        let handle = file.try_clone().map_err(|e| here(trouble::input(&e, &input.path)))?;
-        let body = remote::InputFile::new(tokio::fs::File::from_std(handle), input.size);
+        let (body, file) = match open(input).await.map_err(here)? {
+            Opened::Small(content) => (remote::InputFile::read(content.into()), None),
+            Opened::Large(file) => {
+                let handle = file.try_clone().map_err(|e| here(trouble::input(&e, &input.path)))?;
+                (remote::InputFile::new(tokio::fs::File::from_std(handle), input.size), Some(file))
+            }
+        };
         let meter = self.meter.clone();
         let progress: remote::Progress = Arc::new(move |sent| meter.update(|p| p.bytes = before + sent));
         let send = std::pin::pin!(self.send(input, at, body, progress));
@@ -168,7 +176,10 @@ impl Upload<'_> {
         if self.cancel.is_cancelled() {
             return Err(here(trouble::stopped()));
         }
-        still_same(file, input).await.map_err(here)
+        match file {
+            Some(file) => still_same(file, input).await.map_err(here),
+            None => Ok(()),
+        }
     }
 
     async fn send(
@@ -264,23 +275,38 @@ pub(super) fn store<'a>(tools: &'a Tools, place: &str) -> Result<(&'a WebdavClie
     Ok((store, url))
 }
 
-/// Opens the input if it is the file recorded.
-async fn open(input: &InputFile) -> Result<File, Fault> {
+/// An input as it was recorded.
+#[derive(Debug)]
+enum Opened {
+    /// All of it.
+    Small(Vec<u8>),
+    /// It is read while it is sent.
+    Large(File),
+}
+
+/// Opens the input if it is the file recorded; a small one is read at once.
+async fn open(input: &InputFile) -> Result<Opened, Fault> {
     let input = input.clone();
     blocking(move || {
+        let failed = |e: std::io::Error| trouble::input(&e, &input.path);
         // Whatever has taken the file's place: opening a pipe must not wait.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let opened = File::options().read(true).custom_flags(flags).open(&input.path);
-        let file = opened.map_err(|e| trouble::input(&e, &input.path))?;
-        let meta = file.metadata().map_err(|e| trouble::input(&e, &input.path))?;
-        check(&input, &meta)?;
-        Ok(file)
+        let mut file = File::options().read(true).custom_flags(flags).open(&input.path).map_err(failed)?;
+        check(&input, &file.metadata().map_err(failed)?)?;
+        if input.size > SMALL {
+            return Ok(Opened::Large(file));
+        }
+        let mut content = Vec::with_capacity(usize::try_from(input.size).unwrap_or(0) + 1);
+        file.by_ref().take(input.size + 1).read_to_end(&mut content).map_err(failed)?;
+        // Written to while it was read?
+        check(&input, &file.metadata().map_err(failed)?)?;
+        if content.len() as u64 == input.size { Ok(Opened::Small(content)) } else { Err(changed(&input)) }
     })
     .await
 }
 
 /// The file that was read, and what now has its name, still are the one recorded.
-async fn still_same(file: Arc<File>, input: &InputFile) -> Result<(), Fault> {
+async fn still_same(file: File, input: &InputFile) -> Result<(), Fault> {
     let input = input.clone();
     blocking(move || {
         let read = file.metadata().map_err(|e| trouble::input(&e, &input.path))?;
@@ -295,7 +321,11 @@ fn check(input: &InputFile, meta: &Metadata) -> Result<(), Fault> {
     if meta.is_file() && input.is_same(meta) {
         return Ok(());
     }
-    Err(Fault::new(Class::Local, format!("input changed since submission: {}", input.path.display())))
+    Err(changed(input))
+}
+
+fn changed(input: &InputFile) -> Fault {
+    Fault::new(Class::Local, format!("input changed since submission: {}", input.path.display()))
 }
 
 #[cfg(test)]
@@ -306,20 +336,38 @@ mod tests {
     async fn only_the_recorded_file_is_opened() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("in.txt");
-        std::fs::write(&path, "one").expect("write");
-        let input = InputFile::stat("in.txt".into(), path.clone()).expect("stat");
-        let file = Arc::new(open(&input).await.expect("open"));
-        still_same(file.clone(), &input).await.expect("same");
-        std::fs::write(dir.path().join("new"), "two").expect("write");
-        std::fs::rename(dir.path().join("new"), &path).expect("an editor's save");
-        for fault in [open(&input).await.expect_err("another"), still_same(file, &input).await.expect_err("another")] {
-            assert_eq!(fault.class, Class::Local);
-            assert!(fault.why.starts_with("input changed since submission"), "{}", fault.why);
+        let large = vec![b'x'; SMALL as usize + 1];
+        for content in [&b"one"[..], &large[..]] {
+            std::fs::write(&path, content).expect("write");
+            let input = InputFile::stat("in.txt".into(), path.clone()).expect("stat");
+            let opened = open(&input).await.expect("open");
+            std::fs::write(dir.path().join("new"), &content[1..]).expect("write");
+            std::fs::rename(dir.path().join("new"), &path).expect("an editor's save");
+            let mut faults = vec![open(&input).await.expect_err("another")];
+            match opened {
+                Opened::Small(read) => assert_eq!(read, content),
+                Opened::Large(file) => faults.push(still_same(file, &input).await.expect_err("another")),
+            }
+            for fault in faults {
+                assert_eq!(fault.class, Class::Local);
+                assert!(fault.why.starts_with("input changed since submission"), "{}", fault.why);
+            }
         }
+        let input = InputFile::stat("in.txt".into(), path.clone()).expect("stat");
         std::fs::remove_file(&path).expect("remove");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("fifo");
         assert_eq!(open(&input).await.expect_err("a pipe").class, Class::Local);
         std::fs::remove_file(&path).expect("remove");
         assert_eq!(open(&input).await.expect_err("nothing").class, Class::Local);
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_looked_at_again() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("in.txt");
+        std::fs::write(&path, vec![b'x'; SMALL as usize + 1]).expect("write");
+        let input = InputFile::stat("in.txt".into(), path).expect("stat");
+        let Opened::Large(file) = open(&input).await.expect("open") else { panic!("it is large") };
+        still_same(file, &input).await.expect("the same");
     }
 }

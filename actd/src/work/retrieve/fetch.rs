@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use super::stage::Partial;
@@ -29,6 +29,8 @@ const WINDOW_MIN: u64 = 32 * 1024;
 /// Connections in a row that may break while bytes still come, before the file is left for later. (Without any bytes:
 /// as often as any read is tried.)
 const BREAKS: u32 = 5;
+/// Files up to this size are received into memory and written in one go.
+const SMALL: u64 = 64 * 1024;
 /// Free disk is looked at again after so many bytes.
 const SPACE_EVERY: u64 = 16 << 20;
 
@@ -47,6 +49,18 @@ pub(super) async fn fetch(ctx: &Arc<Context>, path: &RelPath) -> Result<Outcome,
     enum Found {
         Finished(FileEntry),
         Unfinished(Partial),
+    }
+    let transfer = |partial: Option<Partial>| Transfer {
+        ctx: ctx.clone(),
+        path: path.clone(),
+        new: partial.is_none(),
+        partial,
+        promise: None,
+        counted: 0,
+        whole: false,
+    };
+    if ctx.stage.is_new() {
+        return transfer(None).run().await;
     }
     let found = {
         let (ctx, path) = (ctx.clone(), path.clone());
@@ -71,8 +85,7 @@ pub(super) async fn fetch(ctx: &Arc<Context>, path: &RelPath) -> Result<Outcome,
         }
         Found::Unfinished(partial) => {
             ctx.meter.update(|p| p.bytes += partial.len());
-            let (ctx, path) = (ctx.clone(), path.clone());
-            Transfer { ctx, path, partial: Some(partial), promise: None, counted: 0, whole: false }.run().await
+            transfer(Some(partial)).run().await
         }
     }
 }
@@ -80,6 +93,8 @@ pub(super) async fn fetch(ctx: &Arc<Context>, path: &RelPath) -> Result<Outcome,
 struct Transfer {
     ctx: Arc<Context>,
     path: RelPath,
+    /// Nothing of it is on the disk.
+    new: bool,
     /// Away while a blocking task has it.
     partial: Option<Partial>,
     /// The room for what the answer under way brings.
@@ -93,18 +108,18 @@ struct Transfer {
 enum Step {
     More,
     All,
-    No(Outcome),
+    End(Outcome),
 }
 
 impl Transfer {
     async fn run(mut self) -> Result<Outcome, Failure> {
         let mut breaks = 0;
         loop {
-            let before = self.partial()?.len();
+            let before = self.partial.as_ref().map_or(0, Partial::len);
             match self.request().await {
                 Ok(Step::More) => breaks = 0,
                 Ok(Step::All) => return self.finish().await.map(Outcome::Here),
-                Ok(Step::No(outcome)) => return Ok(outcome),
+                Ok(Step::End(outcome)) => return Ok(outcome),
                 Err(failure) => {
                     let moved = self.partial.as_ref().is_some_and(|p| p.len() > before && p.version().is_some());
                     breaks += 1;
@@ -127,7 +142,7 @@ impl Transfer {
     /// One request: a slice under a cap, else all that is left.
     async fn request(&mut self) -> Result<Step, Failure> {
         let ctx = self.ctx.clone();
-        let _place = tokio::select! {
+        let place = tokio::select! {
             () = ctx.stop.cancelled() => return Err(Failure::stopped()),
             place = ctx.hands.downloads.acquire() => place.map_err(|_| Failure::stopped())?,
         };
@@ -135,9 +150,11 @@ impl Transfer {
             () = ctx.stop.cancelled() => return Err(Failure::stopped()),
             () = ctx.hands.pace.turn() => {}
         }
-        let partial = self.partial()?;
-        let offset = partial.len();
-        let validator = partial.version().and_then(|(text, _)| Validator::from_text(text));
+        let (offset, validator) = match &self.partial {
+            None if self.new => (0, None),
+            None => return Err(Failure::stopped()),
+            Some(partial) => (partial.len(), partial.version().and_then(|(text, _)| Validator::from_text(text))),
+        };
         let range = FileRange { offset, len: ctx.hands.pace.slice().filter(|_| !self.whole), validator };
         failpoint!("retrieve.request");
         let answer = tokio::select! {
@@ -148,16 +165,22 @@ impl Transfer {
             Ok(Ok(file)) => file,
             Ok(Err(NoResults::NoSuchPath)) => {
                 let why = "the server lists this file and then says that there is none";
-                return Ok(Step::No(Outcome::NotGiven(why.into())));
+                return Ok(Step::End(Outcome::NotGiven(why.into())));
             }
-            Ok(Err(NoResults::Gone | NoResults::NotInState)) => return Ok(Step::No(Outcome::NotInState)),
+            Ok(Err(NoResults::Gone | NoResults::NotInState)) => return Ok(Step::End(Outcome::NotInState)),
             Err(error) => {
                 let failure = Failure::of_server(&error);
                 // A refusal of one file by the application is about that file.
                 let refused = failure.fault.class == Class::Rejected;
-                return if refused { Ok(Step::No(Outcome::NotGiven(failure.fault.why))) } else { Err(failure) };
+                return if refused { Ok(Step::End(Outcome::NotGiven(failure.fault.why))) } else { Err(failure) };
             }
         };
+        if self.new {
+            if file.left() == file.total() && file.total() <= SMALL {
+                return self.small(file, place).await;
+            }
+            self.start().await?;
+        }
         self.fit(&file).await?;
         let received = self.receive(&mut file).await;
         self.promise = None;
@@ -171,6 +194,56 @@ impl Transfer {
             self.restart().await?;
         }
         Ok(Step::More)
+    }
+
+    /// Receives all of a small file, then writes it.
+    async fn small(&mut self, mut file: RemoteFile, place: SemaphorePermit<'_>) -> Result<Step, Failure> {
+        let ctx = self.ctx.clone();
+        let (before, now) = (std::mem::replace(&mut self.counted, file.total()), file.total());
+        ctx.meter.update(|p| p.total = p.total.saturating_sub(before) + now);
+        let mut content = Vec::with_capacity(usize::try_from(now).unwrap_or(0));
+        let receiving = async {
+            while let Some(chunk) = file.chunk().await.map_err(|e| Failure::of_server(&e))? {
+                ctx.hands.pace.took(chunk.len() as u64);
+                ctx.meter.update(|p| p.bytes += chunk.len() as u64);
+                content.extend_from_slice(&chunk);
+                failpoint!("retrieve.chunk");
+            }
+            Ok(())
+        };
+        let received = tokio::select! {
+            () = ctx.stop.cancelled() => Err(Failure::stopped()),
+            received = tokio::time::timeout(WINDOW, receiving) => received.unwrap_or_else(|_| {
+                let why = format!("{}: {now} bytes did not come in {} s", self.path, WINDOW.as_secs());
+                Err(Failure::here(Fault::new(Class::Transient, why)))
+            }),
+        };
+        if let Err(failure) = received {
+            let lost = content.len() as u64;
+            ctx.meter.update(|p| p.bytes = p.bytes.saturating_sub(lost));
+            return Err(failure);
+        }
+        // The connection has ended: others may have its place while this is written.
+        drop((file, place));
+        failpoint!("retrieve.file.before");
+        let path = self.path.clone();
+        let entry = blocking(move || {
+            let _promise = ctx.turn.promise(now, ctx.hands.config().min_free)?;
+            ctx.stage.put(&path, &content).map_err(|e| trouble::local(&e, ctx.stage.root()))
+        });
+        let entry = entry.await.map_err(Failure::here)?;
+        failpoint!("retrieve.file.after");
+        self.ctx.meter.update(|p| p.files += 1);
+        Ok(Step::End(Outcome::Here(entry)))
+    }
+
+    /// Begins a file of which nothing is here.
+    async fn start(&mut self) -> Result<(), Failure> {
+        let (ctx, path) = (self.ctx.clone(), self.path.clone());
+        let started = blocking(move || ctx.stage.start(&path).map_err(|e| trouble::local(&e, ctx.stage.root())));
+        self.partial = Some(started.await.map_err(Failure::here)?);
+        self.new = false;
+        Ok(())
     }
 
     /// Fits what is here to the answer that begins, and makes sure that there is room for the rest.

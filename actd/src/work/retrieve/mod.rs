@@ -10,7 +10,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -20,6 +20,7 @@ use super::hands::Tools;
 use super::manifest::{self, FileEntry, Manifest, Missing};
 use super::progress::Meter;
 use super::publish::{self, Moved};
+use super::rows::Coming;
 use super::space::Turn;
 use super::trouble::{self, Repeat, blocking};
 use super::{Done, Inner, ProgressSink, Retrieve, rows};
@@ -81,6 +82,8 @@ struct Context {
     turn: Turn,
     meter: Arc<Meter>,
     stop: CancellationToken,
+    /// Its row will be asked for.
+    coming: Mutex<Option<Coming>>,
 }
 
 pub(super) async fn retrieve(
@@ -110,14 +113,21 @@ async fn run(
     stop: CancellationToken,
 ) -> Result<Option<PathBuf>, Failure> {
     let job = Arc::new(Retrieve { name: publish::safe_name(&job.name), ..job });
-    let old = match earlier(&hands, &job).await? {
-        Some((dir, manifest)) if manifest.complete => return Ok(Some(dir)),
-        // Somebody asks again: what could not be brought then may be there now.
-        incomplete => incomplete,
+    let coming = Mutex::new(Some(tools.rows.announce()));
+    let prepared = {
+        let (hands, job) = (hands.clone(), job.clone());
+        blocking(move || match earlier(&hands, &job) {
+            Some((dir, manifest)) if manifest.complete => Ok(Err(dir)),
+            // Somebody asks again: what could not be brought then may be there now.
+            incomplete => open(&hands, &job).map(|(stage, turn)| Ok((incomplete, stage, turn))),
+        })
     };
-    let (stage, turn) = open(&hands, &job).await?;
+    let (old, stage, turn) = match prepared.await.map_err(Failure::here)? {
+        Ok(prepared) => prepared,
+        Err(dir) => return Ok(Some(dir)),
+    };
     let meter = sink.meter(job.key, TransferKind::Download);
-    let ctx = Arc::new(Context { hands, tools, id: job.id, stage, turn, meter, stop });
+    let ctx = Arc::new(Context { hands, tools, id: job.id, stage, turn, meter, stop, coming });
     let brought = bring(&ctx, &job, old).await;
     if brought.as_ref().is_err_and(|failure| failure.fault.class == Class::DiskFull) {
         let stuck = blocking(move || {
@@ -187,24 +197,19 @@ async fn bring(
 }
 
 /// Results of this run that an earlier call has published already, unchanged since: complete, or as far as they could be
-/// brought then.
-async fn earlier(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<Option<(PathBuf, Manifest)>, Failure> {
-    let (hands, job) = (hands.clone(), job.clone());
-    blocking(move || {
-        let config = &hands.config();
-        let found = publish::find(&job.parent, &job.name, &config.state_dir, &config.instance, job.key, |dir, m| {
-            m.id == job.id && *m.run == *job.run && m.exclude == job.exclude && m.check(dir).is_ok()
-        });
-        if found.as_ref().is_some_and(|(_, manifest)| manifest.complete) {
-            let stage = job.parent.join(stage_name(&config.instance, job.key));
-            if let Err(error) = crate::fsutil::transfer::remove_tree(&stage) {
-                tracing::warn!(%error, "cannot remove the leftovers of a finished download");
-            }
+/// brought then. Blocks.
+fn earlier(hands: &Inner, job: &Retrieve) -> Option<(PathBuf, Manifest)> {
+    let config = &hands.config();
+    let found = publish::find(&job.parent, &job.name, &config.state_dir, &config.instance, job.key, |dir, m| {
+        m.id == job.id && *m.run == *job.run && m.exclude == job.exclude && m.check(dir).is_ok()
+    });
+    if found.as_ref().is_some_and(|(_, manifest)| manifest.complete) {
+        let stage = job.parent.join(stage_name(&config.instance, job.key));
+        if let Err(error) = crate::fsutil::transfer::remove_tree(&stage) {
+            tracing::warn!(%error, "cannot remove the leftovers of a finished download");
         }
-        Ok(found)
-    })
-    .await
-    .map_err(Failure::here)
+    }
+    found
 }
 
 fn incomplete(dir: &Path, missing: &[Missing]) -> Failure {
@@ -220,24 +225,15 @@ fn incomplete(dir: &Path, missing: &[Missing]) -> Failure {
     )
 }
 
-async fn open(hands: &Arc<Inner>, job: &Arc<Retrieve>) -> Result<(Stage, Turn), Failure> {
-    let (hands, job) = (hands.clone(), job.clone());
-    blocking(move || {
-        let config = &hands.config();
-        let about = About {
-            instance: config.instance.clone(),
-            key: job.key.to_string(),
-            id: job.id,
-            run: job.run.clone().into(),
-        };
-        // Before the directory is touched: from now on nobody else removes it.
-        let turn = hands.space.begin(&job.parent.join(stage_name(&config.instance, job.key)), job.key);
-        let stage =
-            Stage::open(&job.parent, job.key, &about, config.umask).map_err(|e| trouble::local(&e, &job.parent))?;
-        Ok((stage, turn))
-    })
-    .await
-    .map_err(Failure::here)
+/// Blocks.
+fn open(hands: &Inner, job: &Retrieve) -> Result<(Stage, Turn), Fault> {
+    let config = &hands.config();
+    let about =
+        About { instance: config.instance.clone(), key: job.key.to_string(), id: job.id, run: job.run.clone().into() };
+    // Before the directory is touched: from now on nobody else removes it.
+    let turn = hands.space.begin(&job.parent.join(stage_name(&config.instance, job.key)), job.key);
+    let stage = Stage::open(&job.parent, job.key, &about, config.umask).map_err(|e| trouble::local(&e, &job.parent))?;
+    Ok((stage, turn))
 }
 
 enum Collected {
@@ -324,11 +320,11 @@ async fn fetch_all(ctx: &Arc<Context>, paths: Vec<RelPath>) -> Result<Vec<(RelPa
 
 /// Makes sure that the server's row still is of the run whose results these are to be.
 async fn same_run(ctx: &Arc<Context>, job: &Retrieve) -> Result<(), Failure> {
-    // Other jobs' files are being downloaded: their rows will be asked for soon, too.
-    let others = ctx.hands.downloads.busy();
+    // It does not wait for itself.
+    drop(ctx.coming.lock().unwrap_or_else(PoisonError::into_inner).take());
     let row = tokio::select! {
         () = ctx.stop.cancelled() => return Err(Failure::stopped()),
-        row = ctx.tools.rows.row(&ctx.tools.act, ctx.id, others) => row.map_err(|e| Failure::of_server(&e))?,
+        row = ctx.tools.rows.row(&ctx.tools.act, ctx.id) => row.map_err(|e| Failure::of_server(&e))?,
     };
     let Some(row) = row else {
         let why = format!("job {} was removed from the server before all its results were here", ctx.id);
@@ -356,7 +352,7 @@ async fn discard(ctx: &Arc<Context>) {
     }
 }
 
-/// Makes the tree durable, writes the manifest, and gives the directory its name. `old`: the directory of an earlier call
+/// Writes the manifest, makes the tree durable, and gives the directory its name. `old`: the directory of an earlier call
 /// whose files are all in the tree: it makes room.
 async fn publish_all(
     ctx: &Arc<Context>,
@@ -376,9 +372,6 @@ async fn publish_all(
             ctx.stage.make_dir(dir).map_err(failed)?;
         }
         ctx.stage.keep_only(&files, &dirs).map_err(failed)?;
-        failpoint!("retrieve.sync.before");
-        manifest::seal(&root, &files, &dirs, config.umask).map_err(failed)?;
-        failpoint!("retrieve.sync.after");
         let mut manifest = Manifest {
             schema: manifest::SCHEMA.to_owned(),
             instance: config.instance.clone(),
@@ -394,11 +387,19 @@ async fn publish_all(
             missing: tree.refused,
             files,
         };
+        if !manifest.is_displaced() {
+            manifest.write_into(&root).map_err(failed)?;
+        }
+        failpoint!("retrieve.sync.before");
+        manifest::seal(&root, &manifest.files, &dirs, config.umask).map_err(failed)?;
+        failpoint!("retrieve.sync.after");
         if let Some(old) = old {
             crate::fsutil::transfer::remove_tree(&old).map_err(|e| trouble::local(&e, &old))?;
         }
         let moved = publish::publish(&root, &job.parent, &job.name, |to| {
-            manifest.write(&root, &config.state_dir, to)?;
+            if manifest.is_displaced() {
+                manifest.write_apart(&config.state_dir, to)?;
+            }
             failpoint!("retrieve.manifest.written");
             Ok(())
         })

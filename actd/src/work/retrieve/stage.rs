@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use openssl::sha::Sha256;
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil::RelPath;
 use crate::fsutil::transfer::remove_tree;
+use crate::fsutil::{RelPath, begin_writeback};
 use crate::job::{Key, ServerId};
 use crate::work::manifest::{FileEntry, hasher_after, hex};
 
@@ -47,6 +47,8 @@ struct Checkpoint {
 pub(super) struct Stage {
     root: PathBuf,
     umask: u32,
+    /// It was made for this attempt: nothing is left in it from an earlier one.
+    is_new: bool,
     /// Finished files, as the ledger has them.
     done: Mutex<HashMap<String, FileEntry>>,
 }
@@ -90,7 +92,7 @@ impl Stage {
                 read_json::<About>(&root.join("about"), MAX_NOTE).is_some_and(|a| a == *about)
             }
         };
-        let stage = Self { root, umask, done: Mutex::default() };
+        let stage = Self { root, umask, is_new: !same, done: Mutex::default() };
         if !same {
             remove_tree(&stage.root)?;
             let private = |path: &Path| DirBuilder::new().mode(0o700).create(path);
@@ -100,9 +102,16 @@ impl Stage {
             // Last: without it the directory counts as somebody else's.
             write_note(&stage.root.join("about"), about)?;
         }
-        let done = read_ledger(&stage.root.join("ledger"));
-        *stage.lock() = done.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+        if same {
+            let done = read_ledger(&stage.root.join("ledger"));
+            *stage.lock() = done.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+        }
         Ok(stage)
+    }
+
+    /// Whether there is nothing in it from an earlier attempt.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Where the finished files are: what will be the job's directory.
@@ -137,7 +146,8 @@ impl Stage {
         }
         file.set_len(note.len).ok()?;
         file.seek(io::SeekFrom::Start(note.len)).ok()?;
-        Some(Partial { at, file, hasher, len: note.len, noted: note.len, version: Some((note.validator, note.total)) })
+        let (len, version) = (note.len, Some((note.validator, note.total)));
+        Some(Partial { at, file, hasher, len, noted: len, written_back: len, version })
     }
 
     /// A file from its beginning.
@@ -145,7 +155,14 @@ impl Stage {
         let at = self.part(path);
         drop(fs::remove_file(note_of(&at)));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&at)?;
-        Ok(Partial { at, file, hasher: Sha256::new(), len: 0, noted: 0, version: None })
+        Ok(Partial { at, file, hasher: Sha256::new(), len: 0, noted: 0, written_back: 0, version: None })
+    }
+
+    /// Takes a file of which all is in memory.
+    pub(super) fn put(&self, path: &RelPath, content: &[u8]) -> io::Result<FileEntry> {
+        let mut partial = self.start(path)?;
+        partial.write(path, content)?;
+        self.finish(path, partial)
     }
 
     /// Takes a file that has come whole.
@@ -238,6 +255,9 @@ impl Stage {
 /// Bytes between two checkpoints.
 const NOTE_EVERY: u64 = 4 << 20;
 
+/// After so many bytes the disk is set to work: the fsync at the end then has little left to wait for.
+const WRITE_BACK_EVERY: u64 = 8 << 20;
+
 /// An unfinished file, positioned at its end.
 pub(super) struct Partial {
     at: PathBuf,
@@ -245,6 +265,8 @@ pub(super) struct Partial {
     hasher: Sha256,
     len: u64,
     noted: u64,
+    /// The disk has been set to work on what is before it.
+    written_back: u64,
     /// Validator and size of the version that it is of; none: a broken transfer starts over.
     version: Option<(String, u64)>,
 }
@@ -272,7 +294,7 @@ impl Partial {
         drop(fs::remove_file(note_of(&self.at)));
         self.file.set_len(0)?;
         self.file.rewind()?;
-        (self.hasher, self.len, self.noted, self.version) = (Sha256::new(), 0, 0, None);
+        (self.hasher, self.len, self.noted, self.written_back, self.version) = (Sha256::new(), 0, 0, 0, None);
         Ok(())
     }
 
@@ -280,6 +302,10 @@ impl Partial {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
+        if self.len - self.written_back >= WRITE_BACK_EVERY {
+            begin_writeback(&self.file, self.written_back, self.len - self.written_back);
+            self.written_back = self.len;
+        }
         if self.len - self.noted >= NOTE_EVERY { self.note(path) } else { Ok(()) }
     }
 
@@ -403,9 +429,7 @@ mod tests {
         let stage = Stage::open(dir.path(), Key(1), &about("a"), 0o022).expect("open");
         let put = |path: &str| {
             let path = rel(path);
-            let mut partial = stage.start(&path).expect("start");
-            partial.write(&path, b"x").expect("write");
-            stage.finish(&path, partial).expect("finish")
+            stage.put(&path, b"x").expect("put")
         };
         put("a/b");
         let file = put("a");
