@@ -173,7 +173,7 @@ impl Bench {
             assert_eq!(unfinished(&dir), [] as [String; 0], "{}", dir.display());
         }
         let died = first.is_none() || user.daemon_pid() != first;
-        assert!(died || failpoint.is_empty() || !failpoint.ends_with('1'), "{failpoint} was not reached");
+        assert!(died || failpoint.is_empty() || !failpoint.ends_with("@1"), "{failpoint} was not reached");
         println!("{failpoint}: {}", if died { "died" } else { "lived" });
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.lines().fold(BTreeMap::new(), |mut all, name| {
