@@ -108,6 +108,8 @@ pub enum Command {
     Tail(Tail),
     /// List a job's files
     Ls(Ls),
+    /// Watch all jobs on the whole screen; kill, resubmit, fetch and clean from there
+    Top,
     /// Print events as they happen
     Events(Events),
     /// Say what is wrong with job descriptions

@@ -1,7 +1,8 @@
 //! The command line of actd, with the verbs of the Python client `act`.
 //!
 //! It uses nothing of the daemon but its API ([`act_proto`]) and holds no state of its own. `cli` says what can be
-//! typed, `cmd` what happens then, `out` is the only module that prints, `failure` the only one that knows exit codes.
+//! typed, `cmd` what happens then, `out` is the only module that prints
+//! (`top` draws), `failure` the only one that knows exit codes.
 
 pub mod cli;
 pub mod cli_jobs;
@@ -19,9 +20,11 @@ pub mod out;
 pub mod pick;
 pub mod progress;
 pub mod service;
+pub mod standing;
 pub mod submit;
 pub mod sweep;
 pub mod table;
+pub mod top;
 pub mod watch;
 pub mod words;
 

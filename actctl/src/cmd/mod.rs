@@ -58,6 +58,7 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
         Command::History(args) => history::run(ctx, args).await,
         Command::Log(args) => log::run(ctx, args).await,
         Command::Why(args) => why::run(ctx, args).await,
+        Command::Top => crate::top::run(ctx).await,
         Command::Tail(args) => tail::run(ctx, args).await,
         Command::Ls(args) => ls::run(ctx, args).await,
         Command::Events(args) => events::run(ctx, args).await,

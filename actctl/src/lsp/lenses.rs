@@ -6,7 +6,8 @@ use gen_lsp_types::{CodeLens, Command, Position, Range};
 use serde_json::{Value, json};
 
 use super::document::Document;
-use super::jobs::{Jobs, Standing};
+use super::jobs::Jobs;
+use crate::standing::Standing;
 
 /// Groups of clusters that get a lens of their own.
 const MAX_GROUPS: usize = 6;

@@ -21,12 +21,13 @@ use tokio::sync::mpsc;
 
 use super::commands::{Order, Outcome};
 use super::document::Document;
-use super::jobs::{Jobs, Standing};
+use super::jobs::Jobs;
 use super::lenses::{self, told};
 use super::link::News;
 use super::text::Text;
 use super::{Done, complete, hover, mend, navigate, outline};
 use crate::failure::Failure;
+use crate::standing::Standing;
 
 /// Jobs in the editor's own views, at most.
 const MAX_VIEW: usize = 1_000;
