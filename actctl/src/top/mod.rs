@@ -50,6 +50,8 @@ pub async fn run(ctx: &Ctx) -> Outcome {
     }
     let mut session = ctx.session().await?;
     let server = session.call::<DaemonStatus>(&NoParams {}).await?.server;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|e| Failure::local(format!("signals: {e}")))?;
     let terminal = ratatui::try_init().map_err(|e| Failure::local(format!("the terminal: {e}")))?;
     let _screen = Screen;
     let (news_in, news) = crossbeam_channel::bounded(QUEUE);
@@ -62,8 +64,6 @@ pub async fn run(ctx: &Ctx) -> Outcome {
         let _ = ended_in.send(show(terminal, model, &news, &answers, &orders_in));
     });
     thread.map_err(|e| Failure::local(format!("cannot start a thread: {e}")))?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|e| Failure::local(format!("signals: {e}")))?;
     tokio::select! {
         end = ended => match end {
             Ok(Ok(())) => Ok(OK),

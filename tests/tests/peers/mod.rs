@@ -12,6 +12,7 @@ mod proxies;
 mod shells;
 mod side_by_side;
 mod tls;
+mod top;
 mod uids;
 #[cfg(feature = "editors")]
 mod vscode;
