@@ -30,6 +30,7 @@ impl<'a> Top<'a> {
         String::from_utf8_lossy(&fs::read(self.world.scratch.path().join("screen")).expect("the screen")).into_owned()
     }
 
+    /// One word: what lies between words is drawn by moving the cursor.
     fn shows(&self, text: &str) {
         wait_for(&format!("{text:?} on the screen"), LONG, || {
             let screen = self.screen();
@@ -56,7 +57,7 @@ impl<'a> Top<'a> {
 fn jobs_on_the_whole_screen_and_a_kill_by_two_keys() {
     let world = World::ready();
     let mut top = Top::start(&world);
-    top.shows("no jobs");
+    top.shows("STATE");
     world.user.write("a.xrsl", xrsl::endless("first-of-all"));
     let _ = world.user.actctl(&["sub", "a.xrsl"]).ok();
     top.shows("first-of-all");
@@ -76,7 +77,7 @@ fn jobs_on_the_whole_screen_and_a_kill_by_two_keys() {
 fn the_terminal_is_given_back_when_it_is_told_to_end() {
     let world = World::ready();
     let top = Top::start(&world);
-    top.shows("no jobs");
+    top.shows("STATE");
     let pids = fs::read_to_string(format!("/proc/{0}/task/{0}/children", top.child.id())).expect("children");
     let pid = pids.split_whitespace().next().and_then(|p| p.parse().ok()).and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(pid.expect("top's process"), rustix::process::Signal::TERM).expect("a signal");
