@@ -67,7 +67,11 @@ fn jobs_on_the_whole_screen_and_a_kill_by_two_keys() {
     top.press("y");
     wait_for("an empty server", LONG, || {
         let jobs = world.sandbox.jobs();
-        if jobs.iter().all(|j| !matches!(j.arcstate.as_deref(), Some("running"))) { Ok(()) } else { Err(format!("{jobs:?}")) }
+        if jobs.iter().all(|j| !matches!(j.arcstate.as_deref(), Some("running"))) {
+            Ok(())
+        } else {
+            Err(format!("{jobs:?}"))
+        }
     });
     top.press("q");
     assert_eq!(top.end(), Some(0));
