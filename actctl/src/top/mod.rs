@@ -101,17 +101,15 @@ fn show(
         if !dirty {
             continue;
         }
-        if let event::Event::Key(key) = event::read()? {
-            match model.press(key) {
-                Some(Order::Quit) => return Ok(()),
-                Some(order) => {
-                    // Full: the daemon is slow, and the same key can be pressed again.
-                    if orders.try_send(order).is_err() {
-                        model.take(Answer::Busy);
-                    }
-                }
-                None => {}
-            }
+        let event::Event::Key(key) = event::read()? else { continue };
+        let order = match model.press(key) {
+            Some(Order::Quit) => return Ok(()),
+            Some(order) => order,
+            None => continue,
+        };
+        // Full: the daemon is slow, and the same key can be pressed again.
+        if orders.try_send(order).is_err() {
+            model.take(Answer::Busy);
         }
     }
 }
