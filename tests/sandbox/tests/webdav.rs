@@ -135,7 +135,7 @@ async fn the_door_of_dcache_sends_an_upload_to_its_pool_without_taking_the_body(
         assert_eq!(sent_on.status, 307);
         assert!(!sent_on.head.contains("100 Continue"), "{}", sent_on.head);
         let pool = place(&sent_on);
-        assert!(pool.starts_with(if pool_tls { "https://localhost:" } else { "http://localhost:" }), "{pool}");
+        assert!(pool.starts_with(if pool_tls { "https://localhost:" } else { "http://0.0.0.0:" }), "{pool}");
         assert_eq!(dav.contents().expect("a list"), [""; 0]);
 
         // The pool wants no certificate, and its key is good for one try.
