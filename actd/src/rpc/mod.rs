@@ -21,6 +21,7 @@ pub mod stat;
 mod submit;
 mod table;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -57,6 +58,8 @@ use peer::{Language, Peer, Whole};
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 256;
+/// Refused clients that are given a few seconds to read why.
+const MAX_LEAVING: usize = 64;
 /// Subscriptions per connection.
 const MAX_SUBSCRIPTIONS: u32 = 32;
 /// Calls in a batch.
@@ -190,10 +193,12 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
     let mut in_place = tokio::time::interval(IN_PLACE);
     let number = AtomicU32::new(1);
     let mut refused: Option<Instant> = None;
+    let mut leaving: VecDeque<(Instant, UnixStream)> = VecDeque::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = in_place.tick() => {
+                leaving.retain(|(at, _)| at.elapsed() < IN_PLACE);
                 if !socket.is_in_place() {
                     match socket.rebind() {
                         Ok(()) => tracing::info!("the socket had vanished; listening at {} again", socket.path().display()),
@@ -218,6 +223,11 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
                             tracing::warn!("connections are refused: there are {MAX_CONNECTIONS} already");
                         }
                         refuse(&stream);
+                        // Closed at once, it would fail on its own writing before it reads why.
+                        if leaving.len() == MAX_LEAVING {
+                            leaving.pop_front();
+                        }
+                        leaving.push_back((Instant::now(), stream));
                         continue;
                     };
                     let (listen, stop, guest) = (listen.clone(), stop.clone(), api.clients.come());
@@ -258,6 +268,7 @@ fn refuse(stream: &UnixStream) {
     );
     // Whoever does not take it hears of it by the end of the connection.
     let _ = stream.try_write(format!("{head}{body}").as_bytes());
+    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
 }
 
 /// What every connection needs.
