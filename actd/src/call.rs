@@ -1,5 +1,5 @@
 //! The calls of clients, and what was sent to servers because of them: the thread that leads from a command line to the
-//! daemon's log and to the servers' own. It knows neither jobs nor the protocol, and changes nothing.
+//! daemon's log and to the servers' own. It knows no jobs and changes nothing.
 //!
 //! A call is handed on with the task that works for it. What goes on after its answer, as a submission does, keeps it for as
 //! long as the daemon lives; that it is lost with a restart changes nothing but a line of the log.
@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use act_proto::daemon::Request;
 use tracing::Instrument as _;
 
 /// The requests of a call that are remembered.
@@ -25,28 +26,11 @@ tokio::task_local! {
     static CAUSES: Causes;
 }
 
-/// A request to a server, without anything secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    /// Its number within the call, from 1.
-    pub number: u64,
-    /// `GET`, `POST`...
-    pub method: String,
-    /// As [`shown_url`] makes it.
-    pub url: String,
-    /// The answer's status; none: there was no answer.
-    pub status: Option<u16>,
-    /// Why there was no answer.
-    pub error: Option<String>,
-    /// Milliseconds until the answer's head.
-    pub millis: u64,
-}
-
 /// One client's conversation with the daemon.
 #[derive(Debug)]
 pub struct Call {
     id: String,
-    sent: Mutex<(u64, VecDeque<Sent>)>,
+    sent: Mutex<(u64, VecDeque<Request>)>,
 }
 
 impl Call {
@@ -67,13 +51,13 @@ impl Call {
 
     /// What was sent after the request of that number, and whether some of it is forgotten.
     #[must_use]
-    pub fn sent_after(&self, number: u64) -> (Vec<Sent>, bool) {
+    pub fn sent_after(&self, number: u64) -> (Vec<Request>, bool) {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let first = sent.1.front().map_or(sent.0 + 1, |s| s.number);
         (sent.1.iter().filter(|s| s.number > number).cloned().collect(), number + 1 < first)
     }
 
-    fn note(&self, mut one: Sent) {
+    fn note(&self, mut one: Request) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.0 += 1;
         one.number = sent.0;
@@ -128,7 +112,7 @@ pub(crate) fn note(method: &str, url: &str, answer: Result<u16, &str>, millis: u
     if causes.is_empty() {
         return false;
     }
-    let one = Sent {
+    let one = Request {
         number: 0,
         method: method.to_owned(),
         url: shown_url(url),

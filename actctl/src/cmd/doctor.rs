@@ -16,7 +16,7 @@ use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
 use crate::service::{self, LINGER, SERVICE, SOCKET};
 
 /// How long the daemon may take in all, its start included: it bounds each of its own questions.
-const DAEMON: Duration = Duration::from_millis(9_000);
+const DAEMON: Duration = Duration::from_secs(8);
 /// How long the service manager may take.
 const MANAGER: Duration = Duration::from_secs(3);
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use act_proto::daemon::{ConfigReply, Hello, HelloParams, Request, Requests, RequestsParams, Status, Stopping};
+use act_proto::daemon::{ConfigReply, Hello, HelloParams, Requests, RequestsParams, Status, Stopping};
 use act_proto::error::{ApiError, Kind};
 use act_proto::method::{
     DaemonConfig, DaemonDoctor, DaemonHello, DaemonReload, DaemonRequests, DaemonStatus, DaemonStop,
@@ -73,19 +73,7 @@ fn hello(api: &Api, p: &HelloParams) -> Result<Hello, ApiError> {
 fn requests(p: &RequestsParams) -> Requests {
     let causes = call::causes();
     let (sent, gap) = causes.first().map(|c| c.sent_after(p.after)).unwrap_or_default();
-    let item = |s: call::Sent| Request {
-        number: s.number,
-        method: s.method,
-        url: s.url,
-        status: s.status,
-        error: s.error,
-        millis: s.millis,
-    };
-    Requests {
-        request: causes.first().map(|c| c.id().to_owned()).unwrap_or_default(),
-        items: sent.into_iter().map(item).collect(),
-        gap,
-    }
+    Requests { request: causes.first().map(|c| c.id().to_owned()).unwrap_or_default(), items: sent, gap }
 }
 
 pub(super) fn status(api: &Arc<Api>) -> Status {

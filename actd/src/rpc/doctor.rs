@@ -21,7 +21,7 @@ use crate::remote::webdav::{Made, WebdavClient, below};
 use crate::remote::{ErrorClass, RemoteError};
 
 /// How long the server may take for all questions, and the WebDAV store, side by side.
-const BOUND: Duration = Duration::from_secs(6);
+const BOUND: Duration = Duration::from_secs(5);
 /// How long a daemon that has just started may take to find its credential before that is judged.
 const SETTLE: Duration = Duration::from_secs(2);
 /// A clock that is off by so much is told of: bodies of proxies are valid from five minutes before they were made.
