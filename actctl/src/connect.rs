@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use act_proto::instance::check_runtime_dir;
 use act_proto::start::{StartError, StartReport, log_path, read_lock};
-use act_proto::{ApiError, Client, ConnectError, Instance};
+use act_proto::{ApiError, Client, ConnectError, Instance, Kind};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -20,6 +20,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::ctx::Ctx;
 use crate::failure::Failure;
+use crate::service;
 
 /// How long a daemon may take to answer the first call.
 const HELLO: Duration = Duration::from_secs(10);
@@ -54,12 +55,28 @@ pub async fn connect(ctx: &Ctx, instance: &Instance, start: Start) -> Result<Cli
         Failure::local(format!("the directory of the daemon's socket cannot be used: {e}"))
             .hint("set XDG_RUNTIME_DIR to a directory of your own")
     })?;
+    if service::calls_back_socket(instance).await
+        && let Some(client) = existing(ctx, instance).await?
+    {
+        return Ok(client);
+    }
     let _starting = start_lock(&runtime.join(format!("{}.start", instance.name))).await?;
     // Another command line may have started it while this one waited for the lock.
     if let Some(client) = existing(ctx, instance).await? {
         return Ok(client);
     }
-    spawn(ctx, instance, start).await?;
+    let refused = spawn(ctx, instance, start).await.err();
+    // One whose state directory only its config knows may be listening anew.
+    let since = Instant::now();
+    while refused.as_ref().is_some_and(|f| f.kind == Kind::Busy.word()) && since.elapsed() < REBIND {
+        if let Some(client) = at(ctx, &instance.paths().socket).await? {
+            return Ok(client);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
     existing(ctx, instance).await?.ok_or_else(|| {
         Failure::daemon("the daemon has started, and is not to be found").hint("see `actctl daemon logs`")
     })
@@ -80,37 +97,27 @@ pub async fn existing(ctx: &Ctx, instance: &Instance) -> Result<Option<Client>, 
     if let Some(client) = at(ctx, &paths.socket).await? {
         return Ok(Some(client));
     }
-    // The socket's path may have vanished, as at logout, or the environment be another: the lock file tells.
-    match read_lock(&paths.state) {
-        Ok(Some(lock)) if is_alive(lock.pid) => {
-            ctx.out.debug(&format!("daemon of pid {} listens at {}", lock.pid, lock.socket.display()));
-            if lock.socket != paths.socket {
-                return at(ctx, &lock.socket).await;
-            }
-            returning(ctx, &paths.state, &lock.socket).await
-        }
-        Ok(_) => Ok(None),
-        Err(e) => {
-            ctx.out.debug(&format!("lock file in {}: {e}", paths.state.display()));
-            Ok(None)
-        }
-    }
-}
-
-/// Waits for the socket of a daemon that holds its lock: it makes it anew when it notices that the path is gone.
-async fn returning(ctx: &Ctx, state: &Path, socket: &Path) -> Result<Option<Client>, Failure> {
+    // The socket's path may have vanished, as at logout, or the environment be another: the lock file tells. Where its holder
+    // has not written yet who it is, it is just being started.
     let since = Instant::now();
-    while since.elapsed() < REBIND && is_held(state) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if let Some(client) = at(ctx, socket).await? {
+    while is_held(&paths.state) {
+        let lock = read_lock(&paths.state).ok().flatten().filter(|lock| is_alive(lock.pid));
+        let limit = if lock.is_some() { REBIND } else { START };
+        let socket = lock.map_or_else(|| paths.socket.clone(), |lock| lock.socket);
+        if let Some(client) = at(ctx, &socket).await? {
             return Ok(Some(client));
         }
+        if since.elapsed() >= limit {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(None)
 }
 
 /// Whether a daemon holds the lock of a state directory.
-fn is_held(state: &Path) -> bool {
+#[must_use]
+pub fn is_held(state: &Path) -> bool {
     // Only asked for: the descriptor's end gives a lock back at once.
     File::open(act_proto::start::lock_path(state))
         .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))

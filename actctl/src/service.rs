@@ -12,6 +12,8 @@ use act_proto::Instance;
 use act_proto::instance::config_home;
 use tokio::process::Command;
 
+use crate::connect::is_held;
+
 /// The service.
 pub const SERVICE: &str = "actd.service";
 /// Its socket.
@@ -105,8 +107,18 @@ pub async fn is_active(unit: &str) -> bool {
 pub async fn is_idle(instance: &Instance) -> bool {
     instance.name == "default"
         && instance.paths().socket.exists()
+        && !is_held(&instance.paths().state)
         && is_active(SOCKET).await
         && matches!(property(SERVICE, "ActiveState").await.as_str(), "inactive" | "failed")
+}
+
+/// For when nobody is found at the socket of a service that is not running, or just about to be started again: somebody
+/// has removed the socket's path, which the service manager does not notice. Has it listen there anew; gives whether it does.
+pub async fn calls_back_socket(instance: &Instance) -> bool {
+    instance.name == "default"
+        && is_active(SOCKET).await
+        && !is_active(SERVICE).await
+        && systemctl(&["restart", SOCKET]).await.is_ok()
 }
 
 /// Whether what this user's manager runs goes on after the last logout; nothing: nobody knows.

@@ -230,9 +230,18 @@ has "$(actctl daemon status)" "(pid $pid,"
 [ -S "$XDG_RUNTIME_DIR/actd/default.sock" ] || fail "the socket is not at its path"
 say "and is found without the environment"
 has "$(env -u XDG_RUNTIME_DIR actctl daemon status)" "(pid $pid,"
+say "and is the service's again when the daemon has died with it, or has been stopped without it"
+kill -KILL "$pid"
+actctl stat
+pid_is_new "$pid" || fail "it is not the service"
+pid=$(show MainPID)
+rm -r "$XDG_RUNTIME_DIR/actd"
+systemctl --user stop actd.service
+actctl stat
+pid_is_new "$pid" || fail "it is not the service"
+[ -S "$XDG_RUNTIME_DIR/actd/default.sock" ] || fail "the socket is not at its path"
 
 say "configuration is read again, and a bad one is not taken"
-systemctl --user restart actd.socket actd.service
 cp "$config" "$HOME/good.yaml"
 sed -i 's/^clusters:/clusters:\n  other: https:\/\/other.example.org\/q/' "$config"
 systemctl --user reload actd.service

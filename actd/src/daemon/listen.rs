@@ -22,8 +22,10 @@ const BACKLOG: u32 = 256;
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of the socket file that is ours to remove; none: it is the service manager's.
-    own: Option<(u64, u64)>,
+    /// Device and inode of the file by which clients find it.
+    file: (u64, u64),
+    /// Whether that file is ours to remove; else it is the service manager's.
+    own: bool,
 }
 
 impl Socket {
@@ -36,12 +38,18 @@ impl Socket {
             |e: io::Error| ApiError::new(Kind::LocalFile, format!("the socket passed in by the service manager: {e}"));
         let mut passed = sd_notify::listen_fds().map_err(bad)?;
         match passed.next() {
-            Some(fd) => Self::inherit(fd).map_err(bad),
+            Some(fd) => match Self::inherit(fd).map_err(bad)? {
+                Ok(socket) => Ok(socket),
+                Err(path) => Self::bind(&path),
+            },
             None => Self::bind(path),
         }
     }
 
-    fn inherit(fd: RawFd) -> io::Result<Self> {
+    /// The socket that was passed in; or the path of one that clients cannot find any more. The service manager does not
+    /// notice when somebody removes the file: whoever it starts next gets the same socket, while at the path there is
+    /// nothing, or what an earlier daemon has left there.
+    fn inherit(fd: RawFd) -> io::Result<Result<Self, PathBuf>> {
         // SAFETY: the service manager opened this descriptor for this process (LISTEN_PID names it), and `open` is the only
         // place that takes it; it is called once, before any other descriptor could have been given this number.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -51,10 +59,18 @@ impl Socket {
         {
             return Err(io::Error::other("it is no listening Unix stream socket"));
         }
-        let listener = StdListener::from(fd);
+        Self::adopt(StdListener::from(fd))
+    }
+
+    fn adopt(listener: StdListener) -> io::Result<Result<Self, PathBuf>> {
         listener.set_nonblocking(true)?;
         let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { listener: UnixListener::from_std(listener)?, path, own: None })
+        if !answers(&path)? {
+            return Ok(Err(path));
+        }
+        let meta = fs::symlink_metadata(&path)?;
+        let file = (meta.dev(), meta.ino());
+        Ok(Ok(Self { listener: UnixListener::from_std(listener)?, path, file, own: false }))
     }
 
     fn bind(path: &Path) -> Result<Self, ApiError> {
@@ -75,7 +91,7 @@ impl Socket {
         let listener = Self::listen(path).map_err(local)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(local)?;
         let meta = fs::symlink_metadata(path).map_err(local)?;
-        Ok(Self { listener, path: path.to_owned(), own: Some((meta.dev(), meta.ino())) })
+        Ok(Self { listener, path: path.to_owned(), file: (meta.dev(), meta.ino()), own: true })
     }
 
     fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -100,11 +116,7 @@ impl Socket {
     /// may remove the file.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        match (fs::symlink_metadata(&self.path), self.own) {
-            (Ok(meta), Some(own)) => (meta.dev(), meta.ino()) == own,
-            (Ok(meta), None) => meta.file_type().is_socket(),
-            (Err(_), _) => false,
-        }
+        fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.file)
     }
 
     /// Listens at the same path anew.
@@ -118,9 +130,26 @@ impl Socket {
 
     /// Removes the socket file, if it is ours and still the one that was made.
     pub fn remove(&self) {
-        if self.own.is_some() && self.is_in_place() {
+        if self.own && self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Whether anybody listens at a path: as nobody but the holder of the lock does, that is the socket that was passed in. It
+/// finds a client there that has nothing to say.
+fn answers(path: &Path) -> io::Result<bool> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK,
+        None,
+    )?;
+    match rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(path)?) {
+        // More clients wait than there is room for.
+        Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
+        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(false),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -165,5 +194,24 @@ mod tests {
         assert!(!socket.is_in_place());
         socket.rebind().unwrap();
         assert!(socket.is_in_place() && path.exists());
+    }
+
+    #[tokio::test]
+    async fn one_that_was_passed_in_is_taken_only_where_clients_find_it() {
+        let (_dir, path) = path();
+        check_runtime_dir(path.parent().unwrap(), true).unwrap();
+        let passed = StdListener::bind(&path).unwrap();
+        let socket = Socket::adopt(passed.try_clone().unwrap()).unwrap().expect("it is in place");
+        assert!(socket.is_in_place());
+        socket.remove();
+        assert!(path.exists(), "it is not ours");
+        // Somebody removes it, the daemon listens anew, and dies: its file is left.
+        fs::remove_file(&path).unwrap();
+        assert!(!socket.is_in_place());
+        drop(Socket::bind(&path).unwrap());
+        assert!(path.exists() && !socket.is_in_place());
+        assert_eq!(Socket::adopt(passed.try_clone().unwrap()).unwrap().expect_err("nobody finds it"), path);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(Socket::adopt(passed).unwrap().expect_err("nobody finds it"), path);
     }
 }
