@@ -35,7 +35,9 @@ fn build() -> PathBuf {
         name => name,
     };
     let target = out.parent().expect("a profile's directory lies in the target directory");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    // The programs are those of the checkout that the test runs in, also if its target directory is a copy of another's.
+    let root = target.parent().filter(|dir| dir.join("Cargo.toml").exists()).unwrap_or(compiled_in);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // `--workspace` selects the features of dependencies that `cargo test --workspace` has just used: nothing is compiled
     // twice. Cargo's own lock keeps test programs that start at the same time apart.
