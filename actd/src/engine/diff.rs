@@ -26,7 +26,7 @@ pub fn compare(jobs: &Jobs, rows: &HashMap<ServerId, Row>, unproven: impl Fn(Key
         }
     }
     let missing = jobs.by_id.iter().filter(|(id, key)| !rows.contains_key(id) && !unproven(**key));
-    found.news.extend(missing.map(|(_, key)| (*key, Input::Missing)));
+    found.news.extend(missing.map(|(_, key)| (*key, Input::Missing { empty_at: None })));
     found
 }
 

@@ -11,6 +11,7 @@ use crate::job::{Arcstate, Job, Key, Phase, Seen, ServerId, Time};
 use crate::work::{Done, Listing};
 
 use super::diff::{Difference, compare};
+use super::orphans::is_empty;
 use super::{Engine, Finished};
 
 /// After a full disk the next download is tried after so long, milliseconds.
@@ -33,9 +34,10 @@ impl Engine {
         }
         match finished.done {
             Done::Listed(result) => self.listed(result, finished.generation, now),
-            Done::Orphans { gone, left, fault } => {
+            Done::Orphans { gone, again, fault } => {
                 self.exchange(None, fault.as_ref(), finished.generation, now);
-                self.hunted(&gone, left);
+                // The commit of this turn reports a store that cannot be written.
+                let _ = self.hunted(&gone, again, fault.is_some(), now);
             }
             Done::Jobs { inputs, fault } => {
                 let action = finished.actions.first().map(|(_, a)| *a);
@@ -174,16 +176,19 @@ impl Engine {
         // Only what is younger than a list can make it unproven.
         self.touched.retain(|_, at| now.since(*at) < 600_000);
         let changed = !news.is_empty() || !strangers.is_empty();
+        // What the first list shows may have been there for long.
+        let is_first = self.board.read().as_of.is_none();
         // Rows of jobs that have changed in this very turn are not on the board yet, but they are known.
         let mut ours = self.known_rows();
         for (key, input) in news {
             if !self.write_piece() {
                 return changed;
             }
-            if input == Input::Missing && self.job(key).is_some_and(|j| is_vanished_stranger(&j)) {
+            if matches!(input, Input::Missing { .. }) && self.job(key).is_some_and(|j| is_vanished_stranger(&j)) {
                 self.forget(key);
                 continue;
             }
+            let input = self.with_evidence(key, input, listing.sent, now);
             self.apply(key, input, now);
             let retrieving = self.job(key).is_some_and(|j| matches!(j.phase, Phase::Retrieving { .. }));
             if let Some(flight) = self.flights.get(&key)
@@ -196,10 +201,35 @@ impl Engine {
         }
         ours.extend(self.known_rows());
         self.left.retain(|_, at| now.since(*at) < 600_000);
+        if !is_first && strangers.iter().any(|id| listing.rows.get(id).is_some_and(|row| !is_empty(row))) {
+            self.note_company(now);
+        }
         self.strangers(listing, strangers, &ours, now);
-        self.suspect(listing, &ours, now);
+        self.suspect(listing, &ours);
         self.board.write().as_of = Some(listing.sent);
         changed
+    }
+
+    /// What the lists before this one add to what it says about a job.
+    fn with_evidence(&mut self, key: Key, input: Input, sent: Time, now: Time) -> Input {
+        let Some(job) = self.job(key) else { return input };
+        match &input {
+            Input::Listed(row) if job.origin == Origin::Foreign => {
+                if job.name.is_none() && *job.arcstate() == Arcstate::None && !is_empty(row) {
+                    self.note_company(now);
+                }
+                input
+            }
+            Input::Listed(row) if matches!(job.phase, Phase::Confirming { .. }) && is_empty(row) => {
+                self.empty_at.insert(key, sent);
+                input
+            }
+            Input::Missing { .. } => Input::Missing { empty_at: self.empty_at.get(&key).copied() },
+            _ => {
+                self.empty_at.remove(&key);
+                input
+            }
+        }
     }
 
     /// Rows that are ours although the board's index does not have them.

@@ -94,7 +94,7 @@ pub struct EngineConfig {
     pub downloads: usize,
     /// How long closed jobs are remembered, milliseconds.
     pub history_ms: i64,
-    /// How long rows of lost requests are left alone, milliseconds.
+    /// How long rows of lost requests are left alone while another client is at work, milliseconds.
     pub orphans_ms: i64,
 }
 
@@ -143,6 +143,10 @@ struct Engine {
     /// POSTs whose answers were lost, and what is done about their rows.
     lost: BTreeMap<u64, LostPost>,
     hunt: orphans::Hunting,
+    /// When another client of the user was last seen to be at work.
+    company: Option<Time>,
+    /// When the last list was asked for that showed the row of a job without the description that had been sent.
+    empty_at: HashMap<Key, Time>,
     /// Changed in this turn, not durable yet: the job before and after.
     changed: BTreeMap<Key, (Option<Arc<Job>>, Job)>,
     forgotten: Vec<Key>,
@@ -219,6 +223,8 @@ pub fn start(
         shared: Shared::default(),
         lost: loaded.lost_posts.iter().cloned().collect(),
         hunt: orphans::Hunting::default(),
+        company: loaded.company,
+        empty_at: HashMap::new(),
         next_lost: loaded.lost_posts.iter().map(|(n, _)| n + 1).max().unwrap_or(1),
         changed: BTreeMap::new(),
         forgotten: Vec::new(),

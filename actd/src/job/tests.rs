@@ -95,7 +95,7 @@ fn input() -> impl Strategy<Value = Input> {
         result(Just(())).prop_map(Input::Uploaded),
         result(Just(Some("n".to_owned()))).prop_map(Input::Confirmed),
         row().prop_map(Input::Listed),
-        Just(Input::Missing),
+        prop::option::of((0..3_000_000_i64).prop_map(Time)).prop_map(|empty_at| Input::Missing { empty_at }),
         result(Just(Words::default())).prop_map(Input::Looked),
         result(prop::option::of(Just(PathBuf::from("/r/h")))).prop_map(Input::Retrieved),
         result(Just(())).prop_map(Input::Cleaned),
@@ -153,9 +153,10 @@ proptest! {
             if matches!(before.phase, Phase::Active { .. } | Phase::Retrieving { .. } | Phase::Retrieved { .. } | Phase::Cleaning { .. }) {
                 prop_assert!(!matches!(job.phase, Phase::Queued | Phase::Creating { .. }), "{:?} by {:?}", before.phase, input);
             }
-            // What may still be executed on the server is not crossed by a new row.
-            if matches!(before.phase, Phase::Confirming { .. }) && before.in_flight_until > now {
-                prop_assert!(!matches!(job.phase, Phase::Queued), "by {:?}", input);
+            // A description that may have been taken is not sent for another row, unless the job cannot have run.
+            if let Phase::Confirming { at, .. } = before.phase && before.in_flight_until > Time::default() && job.phase == Phase::Queued {
+                let known = matches!(input, Input::Missing { empty_at } if now.since(at.max(empty_at.unwrap_or_default())) < 20_000);
+                prop_assert!(known && before.missing > 0, "by {:?}", input);
             }
             // Cleaning by itself only of what is saved here.
             if let Phase::Cleaning { then, dir: None, .. } = &job.phase && !matches!(before.phase, Phase::Cleaning { .. }) {
@@ -174,7 +175,7 @@ proptest! {
             if matches!(job.phase, Phase::Closed { outcome: Outcome::NotSubmitted | Outcome::Killed, .. })
                 && matches!(before.phase, Phase::Created { .. } | Phase::Uploading { .. } | Phase::Confirming { .. })
                 && job.recreated == before.recreated
-                && !matches!(input, Input::Missing | Input::Uploaded(Err(_)) | Input::Confirmed(Err(_)))
+                && !matches!(input, Input::Missing { .. } | Input::Uploaded(Err(_)) | Input::Confirmed(Err(_)))
             {
                 prop_assert!(job.leftovers.iter().any(|l| l.row), "by {input:?}");
             }
@@ -344,6 +345,38 @@ fn a_kill_waits_for_a_description_that_may_still_be_taken() {
     assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Confirm));
     apply(&mut job, Input::Confirmed(Ok(None)), now);
     assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill), "an answered request is not in flight any more");
+}
+
+/// Another client took the row for a leftover while the answer to our description was lost.
+#[test]
+fn a_row_that_vanishes_under_its_description_is_replaced_if_the_job_cannot_have_run() {
+    let lost = || Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer")));
+    let no_row = || Input::Confirmed(Err(Fault::new(Class::NoRow, "Job ID 5 does not exist")));
+    let sent = Time(5_000_000);
+    for (empty_at, after, is_replaced) in
+        [(None, 8_000, true), (None, 40_000, false), (Some(30_000), 40_000, true), (Some(10_000), 40_000, false)]
+    {
+        let mut job = new_job(false, false);
+        for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm), lost()] {
+            apply(&mut job, input, sent);
+        }
+        apply(&mut job, no_row(), sent.plus(1_000));
+        assert!(matches!(job.phase, Phase::Confirming { .. }), "one answer is no list: {job:?}");
+        let missing = Input::Missing { empty_at: empty_at.map(|ms| sent.plus(ms)) };
+        apply(&mut job, missing.clone(), sent.plus(after - 1_000));
+        apply(&mut job, missing, sent.plus(after));
+        match job.phase {
+            Phase::Queued if is_replaced => assert_eq!((job.recreated, job.in_flight_until), (1, Time::default())),
+            Phase::Unknown { .. } if !is_replaced => {}
+            _ => panic!("{empty_at:?} {after}: {job:?}"),
+        }
+    }
+    // The first answer of all says it: nothing was ever taken.
+    let mut job = new_job(false, false);
+    for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm), no_row()] {
+        apply(&mut job, input, sent);
+    }
+    assert_eq!(job.phase, Phase::Queued);
 }
 
 #[test]

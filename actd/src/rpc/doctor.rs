@@ -453,7 +453,7 @@ fn jobs(api: &Arc<Api>) -> Vec<Check> {
         );
         checks.push(
             Check::new("orphans", Warn, text)
-                .hint("if no other client of yours is submitting: `actctl clean` them by id"),
+                .hint("if no other client of yours is submitting: `actctl kill` them by id"),
         );
     }
     if checks.is_empty() {

@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::failpoint;
 use crate::job::orphan::LostPost;
-use crate::job::{Job, Key, Spec};
+use crate::job::{Job, Key, Spec, Time};
 use record::{EventRecord, decode, encode};
 use witness::Witness;
 
@@ -99,6 +99,8 @@ pub struct Loaded {
     pub lost_posts: Vec<(u64, LostPost)>,
     /// The identity that was in force.
     pub proxyid: Option<i64>,
+    /// When another client of the user was last seen to be at work.
+    pub company: Option<Time>,
 }
 
 /// The keys of all closed jobs. A scan of sled that meets a writer may step over records, so what the history
@@ -259,12 +261,12 @@ impl Store {
         loaded.last_event = last(b'e')?;
         let stored_next = self.tree.get(b"mnext_key").map_err(sled_error)?.map_or(1, |v| number(&v));
         loaded.next_key = loaded.next_key.max(last(b'c')? + 1).max(stored_next).max(1);
-        loaded.proxyid = self
-            .tree
-            .get(b"mproxyid")
-            .map_err(sled_error)?
-            .and_then(|v| v.as_ref().try_into().ok())
-            .map(i64::from_be_bytes);
+        let fact = |key: &[u8]| -> Result<Option<i64>, StoreError> {
+            let value = self.tree.get(key).map_err(sled_error)?;
+            Ok(value.and_then(|v| v.as_ref().try_into().ok()).map(i64::from_be_bytes))
+        };
+        loaded.proxyid = fact(b"mproxyid")?;
+        loaded.company = fact(b"mcompany")?.map(Time);
         Ok(loaded)
     }
 
@@ -399,6 +401,12 @@ impl Batch {
     /// Writes the identity in force.
     pub fn proxyid(&mut self, proxyid: i64) {
         self.batch.insert(b"mproxyid", &proxyid.to_be_bytes());
+        self.changes += 1;
+    }
+
+    /// Writes when another client of the user was last seen to be at work.
+    pub fn company(&mut self, at: Time) {
+        self.batch.insert(b"mcompany", &at.0.to_be_bytes());
         self.changes += 1;
     }
 

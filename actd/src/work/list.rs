@@ -7,6 +7,7 @@ use super::{Done, Listing};
 use crate::failpoint;
 use crate::job::apply::Row;
 use crate::job::fault::{Class, Fault};
+use crate::job::orphan::Skew;
 use crate::job::{Arcstate, Time};
 use crate::remote::act::{ActClient, Column};
 
@@ -22,12 +23,13 @@ async fn read(act: &ActClient) -> Result<Listing, Fault> {
         let why = format!("{} rows of the server's list cannot be read", listing.unreadable);
         return Err(Fault::new(Class::Transient, why));
     }
-    let skew_ms = listing.server_date.map_or(0, |date| time_of(date).since(Time::now()));
+    let sent = time_of(listing.sent_at);
+    let skew = listing.server_date.map(|date| Skew::of(time_of(date), sent, Time::now()));
     let rows = listing.rows.into_iter().map(|row| {
         let arcstate = Arcstate::from_word(row.arcstate.as_deref());
         (row.id, Row { id: row.id, name: row.jobname, arcstate, state: row.state, run: row.job_id })
     });
-    Ok(Listing { rows: rows.collect(), sent: time_of(listing.sent_at), skew_ms })
+    Ok(Listing { rows: rows.collect(), sent, skew })
 }
 
 fn time_of(at: SystemTime) -> Time {

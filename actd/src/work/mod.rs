@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use crate::job::apply::{Input, Row};
 use crate::job::fault::Fault;
-use crate::job::orphan::LostPost;
+use crate::job::orphan::{Search, Skew};
 use crate::job::{Key, ServerId, Spec, Time};
 use crate::remote::Ids;
 
@@ -138,14 +138,12 @@ pub struct Retrieve {
 /// A search for rows of ours that nobody knows as theirs.
 #[derive(Debug, Clone)]
 pub struct Hunt {
-    /// The requests that may have made them.
-    pub posts: Vec<LostPost>,
-    /// Rows without a description that nobody claims; at most [`BATCH`].
+    /// The requests that may have made them, and what else is known.
+    pub search: Search,
+    /// Rows without a description that nobody here claims.
     pub ids: Vec<ServerId>,
-    /// How far the server's clock is ahead of ours, milliseconds.
-    pub skew_ms: i64,
-    /// Younger rows are left alone, milliseconds.
-    pub age_ms: i64,
+    /// The newest other row that another client made: when that was tells whether one is at work.
+    pub stranger: Option<ServerId>,
 }
 
 /// The most jobs in one request: what act itself uses.
@@ -167,11 +165,11 @@ pub enum Done {
     Listed(Result<Listing, Fault>),
     /// What came of a [`Hunt`].
     Orphans {
-        /// Rows that were ours and are gone.
-        gone: Vec<ServerId>,
-        /// Rows that are not ours, or not certainly: they stay.
-        left: Vec<ServerId>,
-        /// The exchange failed.
+        /// Rows that were ours and are gone, each with the number of the request that it counts for.
+        gone: Vec<(ServerId, u64)>,
+        /// When more of them may be ours for certain.
+        again: Option<Time>,
+        /// The exchange failed; some may be gone all the same.
         fault: Option<Fault>,
     },
 }
@@ -183,8 +181,8 @@ pub struct Listing {
     pub rows: HashMap<ServerId, Row>,
     /// When the request was sent: it proves nothing of what was done after that.
     pub sent: Time,
-    /// How far the server's clock is ahead of ours, milliseconds.
-    pub skew_ms: i64,
+    /// What it tells of the server's clock.
+    pub skew: Option<Skew>,
 }
 
 impl Done {

@@ -6,41 +6,72 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::trouble::{self, Repeat};
-use super::{Done, Hunt, ids_of, rows};
+use super::{BATCH, Done, Hunt, again, ids_of, rows};
 use crate::failpoint;
 use crate::job::fault::Fault;
-use crate::job::orphan::{EmptyRow, ours};
+use crate::job::orphan::EmptyRow;
 use crate::job::{ServerId, Time};
+use crate::remote::RemoteError;
 use crate::remote::act::{ActClient, Cancelled, Details};
 
 pub(super) async fn cancel(act: &ActClient, hunt: Hunt) -> Done {
-    match look_and_cancel(act, &hunt).await {
-        Ok((gone, left)) => Done::Orphans { gone, left, fault: None },
-        Err(fault) => Done::Orphans { gone: Vec::new(), left: Vec::new(), fault: Some(fault) },
-    }
+    let (mut gone, mut again) = (Vec::new(), None);
+    let fault = look_and_cancel(act, &hunt, &mut gone, &mut again).await.err();
+    Done::Orphans { gone, again, fault }
 }
 
-async fn look_and_cancel(act: &ActClient, hunt: &Hunt) -> Result<(Vec<ServerId>, Vec<ServerId>), Fault> {
-    let failed = |error| trouble::remote(&error, Repeat::Harmless);
-    let Some(ids) = ids_of(hunt.ids.iter().copied()) else { return Ok((Vec::new(), Vec::new())) };
-    let details =
-        act.details(&ids, &["jobname", "jobdesc", "created", "clusterlist"], &["arcstate"]).await.map_err(failed)?;
-    let empty: Vec<EmptyRow> = details.iter().filter(|row| rows::is_empty(row)).map(empty_row).collect();
-    let found = ours(&hunt.posts, &empty, Time::now(), hunt.skew_ms, hunt.age_ms);
-    let left = hunt.ids.iter().copied().filter(|id| !found.contains(id)).collect();
-    let Some(ids) = ids_of(found.into_iter()) else { return Ok((Vec::new(), left)) };
-    failpoint!("orphans.cancel.before");
-    let cancelled = act.cancel(&ids).await.map_err(failed)?;
-    failpoint!("orphans.cancel.after");
-    Ok((cancelled.into_iter().filter(Cancelled::is_gone).map(|row| row.id).collect(), left))
+async fn look_and_cancel(
+    act: &ActClient,
+    hunt: &Hunt,
+    gone: &mut Vec<(ServerId, u64)>,
+    again: &mut Option<Time>,
+) -> Result<(), Fault> {
+    let all: Vec<ServerId> = hunt.ids.iter().copied().chain(hunt.stranger).collect();
+    let (mut empty, mut strangers) = (Vec::new(), Vec::new());
+    for ids in all.chunks(BATCH) {
+        for row in look(act, ids).await? {
+            if rows::is_empty(&row) && Some(row.id) != hunt.stranger {
+                empty.push(empty_row(&row));
+            } else {
+                strangers.extend(created(&row));
+            }
+        }
+    }
+    let found = hunt.search.among(&empty, &strangers, Time::now());
+    *again = found.again;
+    let ours: Vec<ServerId> = found.ours.keys().copied().collect();
+    for ids in ours.chunks(BATCH) {
+        // Once more, immediately before: what has a description by now is somebody's job.
+        let still = look(act, ids).await?.into_iter().filter(rows::is_empty).map(|row| row.id);
+        let Some(ids) = ids_of(still) else { continue };
+        failpoint!("orphans.cancel.before");
+        let cancelled = act.cancel(&ids).await.map_err(|e| failed(&e))?;
+        failpoint!("orphans.cancel.after");
+        let were_there = cancelled.into_iter().filter(Cancelled::is_gone);
+        gone.extend(were_there.filter_map(|row| Some((row.id, *found.ours.get(&row.id)?))));
+    }
+    Ok(())
+}
+
+fn failed(error: &RemoteError) -> Fault {
+    trouble::remote(error, Repeat::Harmless)
+}
+
+/// These rows as they are now.
+async fn look(act: &ActClient, ids: &[ServerId]) -> Result<Vec<Details>, Fault> {
+    let Some(ids) = ids_of(ids.iter().copied()) else { return Ok(Vec::new()) };
+    let columns = ["jobname", "jobdesc", "created", "clusterlist"];
+    again::reading(|| act.details(&ids, &columns, &["arcstate"])).await.map_err(|e| failed(&e))
+}
+
+/// When it was made, by the server's clock.
+fn created(row: &Details) -> Option<Time> {
+    let text = row.columns.get("c_created").and_then(Value::as_str)?;
+    let since = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Time)
 }
 
 fn empty_row(row: &Details) -> EmptyRow {
-    let created = row.columns.get("c_created").and_then(Value::as_str).and_then(|t| httpdate::parse_http_date(t).ok());
-    let millis = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    EmptyRow {
-        id: row.id,
-        created: created.map(|at| Time(i64::try_from(millis(at)).unwrap_or(i64::MAX))),
-        clusters: rows::text(&row.columns, "c_clusterlist").unwrap_or_default(),
-    }
+    let clusters = rows::text(&row.columns, "c_clusterlist").unwrap_or_default();
+    EmptyRow { id: row.id, created: created(row), clusters }
 }

@@ -17,6 +17,10 @@ use super::{
 /// request given up after one second ran three seconds later; a busy worker can make it minutes.)
 pub const IN_FLIGHT_MS: i64 = 15 * 60 * 1000;
 
+/// No job is described, taken to a cluster, run, fetched and dropped from the server in less than this, milliseconds. (The
+/// fastest that was seen needed 25 seconds to be done, with all intervals of the server at their least.)
+const SHORTEST_LIFE_MS: i64 = 20_000;
+
 /// How often a new row is made for a job whose row vanished before it could run.
 const MAX_RECREATED: u8 = 5;
 
@@ -68,7 +72,10 @@ pub enum Input {
     /// The server's list has it.
     Listed(Row),
     /// A complete list, asked for after the last thing we did to it, does not have it.
-    Missing,
+    Missing {
+        /// When the last list was asked for that had it, without the description that had been sent; none: unknown.
+        empty_at: Option<Time>,
+    },
     /// ARC's words about it.
     Looked(Result<Words, Fault>),
     /// All results are in a directory of ours; none: the job had no files. Or they are not.
@@ -153,7 +160,7 @@ pub fn apply(job: &mut Job, input: Input, now: Time) {
         Input::Uploaded(result) => submit::uploaded(job, result, now),
         Input::Confirmed(result) => submit::confirmed(job, result, now),
         Input::Listed(row) => server::listed(job, row, now),
-        Input::Missing => server::missing(job, now),
+        Input::Missing { empty_at } => server::missing(job, empty_at, now),
         Input::Looked(result) => server::looked(job, result, now),
         Input::Retrieved(result) => results::retrieved(job, result, now),
         Input::Cleaned(result) => results::cleaned(job, result, now),

@@ -78,7 +78,7 @@ pub(super) fn see_state(job: &mut Job, arcstate: Arcstate, now: Time) {
     }
 }
 
-pub(super) fn missing(job: &mut Job, now: Time) {
+pub(super) fn missing(job: &mut Job, empty_at: Option<Time>, now: Time) {
     if !job.on_server() {
         return;
     }
@@ -89,6 +89,11 @@ pub(super) fn missing(job: &mut Job, now: Time) {
     match job.phase.clone() {
         Phase::Created { .. } | Phase::Uploading { .. } => {
             let fault = Fault::new(Class::NoRow, "its row vanished from the server before it was complete");
+            super::submit::recreate(job, &fault, now);
+        }
+        // It had no description yet, and cannot have run since.
+        Phase::Confirming { at, .. } if now.since(at.max(empty_at.unwrap_or_default())) < SHORTEST_LIFE_MS => {
+            let fault = Fault::new(Class::NoRow, "its row vanished from the server before it had a description");
             super::submit::recreate(job, &fault, now);
         }
         Phase::Confirming { id, .. } => {

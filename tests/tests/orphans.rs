@@ -1,0 +1,84 @@
+//! Rows that lost requests leave, and the same identity at work on several machines: what is left is cancelled soon when
+//! nobody else is about, late when somebody is, and whoever loses a row to another's mistake loses no job.
+
+use std::time::{Duration, Instant};
+
+use act_tests::user::User;
+use act_tests::{LONG, World, wait_for, xrsl};
+use serde_json::json;
+
+/// `curl` as the user, at the server.
+fn curl(world: &World, user: &User, args: &str) -> act_tests::Ran {
+    let server = world.sandbox.info().server.trim_end_matches('/');
+    let token = user.token();
+    user.shell(&format!(r#"curl -sS -f -H "Authorization: Bearer $(cat {})" {server}{args}"#, token.display())).ok()
+}
+
+fn rows(world: &World) -> Vec<u64> {
+    world.sandbox.jobs().iter().map(|row| row.id).collect()
+}
+
+/// Another machine takes the row for a leftover of its own and cancels it, just when the answer to the description is lost.
+#[test]
+fn a_row_that_is_cancelled_under_its_lost_description_costs_no_job() {
+    let world = World::ready();
+    let user = &world.user;
+    world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs", "fault": {"kind": "reset"}}));
+    user.write("a.xrsl", xrsl::shell("a", "echo a"));
+    let _ = user.actctl(&["sub", "--detach", "a.xrsl"]).ok();
+    wait_for("a description to be lost", LONG, || {
+        let puts = world.sandbox.journal("PUT", "/jobs").len();
+        if puts > 0 { Ok(()) } else { Err(format!("{:?}", user.jobs())) }
+    });
+    let first = rows(&world)[0];
+    let _ = curl(&world, user, &format!("'/jobs?id={first}&action=cancel' -X PATCH"));
+    assert_eq!(rows(&world), [] as [u64; 0]);
+    world.sandbox.heal();
+    let job = user.wait_phase("a", "stored");
+    assert_ne!(job.id, Some(first));
+    assert_eq!(world.sandbox.runs_of("a"), 1);
+    world.sandbox.wait_empty();
+    world.sandbox.assert_no_violations();
+}
+
+/// With the settings of a user who has set nothing.
+#[test]
+fn leftovers_go_within_minutes_if_nobody_else_is_at_work() {
+    if std::env::var_os("ACT_TESTS_FULL").is_none() {
+        return;
+    }
+    let lose_one = |world: &World, name: &str| {
+        let lost = json!({"method": "POST", "path": "/jobs", "count": 1, "fault": {"kind": "reset", "execute": true}});
+        world.sandbox.fault(&lost);
+        world.user.write("job.xrsl", xrsl::shell(name, "echo x"));
+        let _ = world.user.actctl(&["sub", "job.xrsl"]).ok();
+        world.user.wait_phase(name, "stored");
+        wait_for("the lost row alone", LONG, || match rows(world).len() {
+            1 => Ok(()),
+            n => Err(n.to_string()),
+        });
+    };
+    let (alone, crowd) = (World::ready(), World::ready());
+    let begin = Instant::now();
+    lose_one(&alone, "a");
+    // Somebody else submits with the same token, a job that this daemon sees come and go.
+    let other = crowd.machine("other", &[]);
+    let _ = crowd.user.actctl(&["stat"]).ok();
+    other.write("b.xrsl", xrsl::shell("b", "sleep 2"));
+    let _ = other.actctl(&["sub", "b.xrsl"]).ok();
+    other.wait_phase("b", "stored");
+    lose_one(&crowd, "c");
+
+    wait_for("the leftover to be cancelled", Duration::from_secs(240), || match rows(&alone).len() {
+        0 => Ok(()),
+        n => Err(n.to_string()),
+    });
+    println!("cancelled after {:?}", begin.elapsed());
+    assert!(begin.elapsed() > Duration::from_secs(100), "too soon: it could have been somebody's");
+    // The other one is about as old; it may stay for a day.
+    let lists = || crowd.sandbox.journal("GET", "/jobs").len();
+    let seen = lists();
+    wait_for("lists for a while", LONG * 2, || if lists() >= seen + 60 { Ok(()) } else { Err(lists().to_string()) });
+    assert_eq!(rows(&crowd).len(), 1, "somebody else may be uploading for it");
+    assert_eq!((alone.sandbox.runs_of("a"), crowd.sandbox.runs_of("c")), (1, 1));
+}
