@@ -55,6 +55,37 @@ fn settings_take_effect_without_a_restart() {
 }
 
 #[test]
+fn whom_to_trust_and_how_fast_to_download() {
+    let mut world = World::with(&["--tls", "--workers", "many"], &[]);
+    // The variable would win over the file.
+    world.user.set_env("X509_CERT_DIR", "");
+    let (user, authorities) = (&world.user, &world.sandbox.info().ca_dir);
+    user.configure(&["download: manual", &format!("ca_dir: {}", authorities.display())]);
+    let _ = user.actctl(&["proxy"]).ok();
+    user.write("job.xrsl", xrsl::shell("large", "head -c 3000000 /dev/zero"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_arcstate("1", "done");
+    let nobody = user.root().join("no-authorities");
+    fs::create_dir(&nobody).unwrap();
+    user.configure(&["download: manual", &format!("ca_dir: {}", nobody.display())]);
+    let _ = user.actctl(&["daemon", "reload"]).ok();
+    let _ = user.actctl(&["info"]).exits(5).says(&["no CA that is known here"]);
+    // The directory named is not another, what is in it is.
+    for file in fs::read_dir(authorities).unwrap().flatten() {
+        fs::copy(file.path(), nobody.join(file.file_name())).unwrap();
+    }
+    let _ = user.actctl(&["daemon", "reload"]).ok();
+    let _ = user.actctl(&["info"]).ok();
+    // A second and a half at least, from its beginning to its end.
+    user.configure(&["download: manual", "rate_limit: 1 MB", &format!("ca_dir: {}", authorities.display())]);
+    let _ = user.actctl(&["daemon", "reload"]).ok();
+    let begun = std::time::Instant::now();
+    let _ = user.actctl(&["get", "1"]).ok();
+    let took = begun.elapsed();
+    assert!(took.as_millis() >= 1_500, "3 MB at 1 MB a second took {took:?}");
+}
+
+#[test]
 fn more_and_fewer_places_for_transfers() {
     let world = World::ready_with(&[], &["transfers: 1"]);
     let user = &world.user;

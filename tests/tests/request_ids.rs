@@ -35,6 +35,10 @@ fn verbose_commands_show_what_is_sent_for_them_and_the_log_knows_it() {
     for what in ["POST /jobs on", "PUT /jobs/1/data/in.txt on", "PUT /jobs on"] {
         assert!(log.stdout.contains(what), "no {what}: {log}");
     }
+    // The job's own log names the call, once.
+    let steps = user.actctl(&["log", "thread"]).ok();
+    assert!(steps.stdout.lines().take(2).any(|l| l.ends_with(&format!(" (request {id})"))), "{steps}");
+    assert_eq!(steps.stdout.matches("(request ").count(), 1, "{steps}");
     // Another command has another id, and its own requests only.
     let other = user.actctl(&["-v", "info"]).ok();
     assert!(other.stderr.contains(&format!("GET {server}/info -> 200 (")) && !other.stderr.contains("POST"), "{other}");

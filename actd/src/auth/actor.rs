@@ -18,7 +18,7 @@ use super::renew::Renewal;
 use super::report::{
     SWITCH, delegate_error, empty_status, fqan, other_identity, proxy_error, proxyid_of, rfc3339, trust,
 };
-use super::{Proxy, ProxyError, Token, TokenError, delegate};
+use super::{Proxy, ProxyError, Token, TokenError, Trust, delegate};
 use crate::call;
 use crate::config::Config;
 use crate::engine::Credential;
@@ -61,6 +61,8 @@ pub struct Actor {
     owner: Option<ProxyId>,
     engine: Option<EngineHandle>,
     renewal: Renewal,
+    /// Whom those trust who present the proxy.
+    trust: Trust,
     /// Tells the user that the credential is about to end, and when that has been done.
     notices: Option<mpsc::Sender<Notice>>,
     telling: Option<(u64, oneshot::Receiver<()>)>,
@@ -106,6 +108,7 @@ impl Actor {
             client: client.with_token(None),
             equip,
             journal,
+            trust: trust(&config),
             config,
         };
         actor.read_token();
@@ -173,9 +176,12 @@ impl Actor {
                         // A caller that hung up needs no answer.
                         let _ = reply.send(result);
                     }
-                    Some(Command::Config(config, client)) => {
+                    Some(Command::Config(config, client, reply)) => {
                         self.client = client;
                         tokio::task::block_in_place(|| self.configure(*config));
+                        self.publish();
+                        // A caller that has waited long enough needs no answer.
+                        let _ = reply.send(());
                     }
                     None => return,
                 },
@@ -301,7 +307,9 @@ impl Actor {
         if config.renew != self.config.renew {
             self.renewal.reset();
         }
-        if trust(&config) != trust(&self.config) || config.allow_http != self.config.allow_http {
+        let trust = trust(&config);
+        if trust != self.trust || config.allow_http != self.config.allow_http {
+            self.trust = trust;
             // Who presents the proxy is equipped anew, and what failed is tried again.
             self.generation += 1;
             self.may_try_again();
@@ -414,7 +422,9 @@ impl Actor {
         }
         // After a success, too: a server that refuses every token it gives must not lead to a loop.
         self.next_try = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).min(PAUSE.1);
+        // One that cannot be reached is soon asked again: the network may be back at any moment, and all jobs wait for it.
+        let away = self.failure.as_ref().is_some_and(|e| e.data.kind == Kind::ServerUnreachable);
+        self.pause = if away { PAUSE.0 } else { (self.pause * 2).min(PAUSE.1) };
     }
 
     async fn submit(&mut self, params: &SubmitParams) -> Result<Submitted, ApiError> {

@@ -42,7 +42,7 @@ pub struct AuthHandle {
 #[derive(Debug)]
 pub(super) enum Command {
     Submit(SubmitParams, Causes, oneshot::Sender<Result<Submitted, ApiError>>),
-    Config(Box<Config>, ActClient),
+    Config(Box<Config>, ActClient, oneshot::Sender<()>),
 }
 
 impl AuthHandle {
@@ -57,9 +57,17 @@ impl AuthHandle {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Goes by another configuration from now on, and delegates with this client.
+    /// Goes by another configuration, and delegates with this client, from its return on; or a little later, while something is
+    /// just being delegated.
     pub async fn configure(&self, config: Config, client: &ActClient) {
-        let _ = self.commands.send(Command::Config(Box::new(config), client.with_token(None))).await;
+        let (reply, done) = oneshot::channel();
+        let command = Command::Config(Box::new(config), client.with_token(None), reply);
+        let _ = tokio::time::timeout(SETTLE, async {
+            if self.commands.send(command).await.is_ok() {
+                let _ = done.await;
+            }
+        })
+        .await;
     }
 
     /// Why the token cannot be used. Waits while it is just being made, so that the first call to a new daemon is not told

@@ -202,9 +202,9 @@ impl Proxy {
         self.limited
     }
 
-    /// Whether a proxy in it is signed with SHA-1 or worse.
-    pub fn is_weakly_signed(&self) -> bool {
-        self.chain[..self.proxies].iter().any(|cert| super::tls::is_weak(cert))
+    /// Whether a certificate in it is signed with SHA-1 or worse, or has a short key.
+    pub fn is_weak(&self) -> bool {
+        self.chain.iter().any(|cert| super::tls::is_weak(cert))
     }
 
     /// Where it was loaded from.

@@ -9,10 +9,11 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
-use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode};
+use openssl::x509::extension::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectAlternativeName};
 use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509Builder, X509Extension, X509Name, X509NameRef};
+use openssl::x509::{X509, X509Builder, X509CrlBuilder, X509Extension, X509Name, X509NameRef, X509RevokedBuilder};
 
 use super::Proxy;
 
@@ -32,6 +33,8 @@ pub(crate) struct Recipe<'a> {
     /// From now; negative is the past.
     pub(crate) ends_in: i64,
     pub(crate) weak_usage: bool,
+    /// Bits of an RSA key; none: an elliptic one.
+    pub(crate) rsa: Option<u32>,
 }
 
 pub(crate) const INHERIT: &[u8] = &[0x30, 0x0c, 0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x15, 0x01];
@@ -40,13 +43,23 @@ pub(crate) const LIMITED: &[u8] =
 
 impl Default for Recipe<'_> {
     fn default() -> Self {
-        Self { fqans: &["/atlas/Role=NULL/Capability=NULL"], info: INHERIT, ends_in: 3600, weak_usage: false }
+        Self {
+            fqans: &["/atlas/Role=NULL/Capability=NULL"],
+            info: INHERIT,
+            ends_in: 3600,
+            weak_usage: false,
+            rsa: None,
+        }
     }
 }
 
 pub(crate) fn key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("group");
     PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key")
+}
+
+pub(crate) fn rsa(bits: u32) -> PKey<Private> {
+    PKey::from_rsa(Rsa::generate(bits).expect("key")).expect("key")
 }
 
 fn unix(now_plus: i64) -> Asn1Time {
@@ -116,7 +129,7 @@ impl Pki {
 
     /// One more step below `issuer`.
     pub(crate) fn below(&self, issuer: &(X509, PKey<Private>), recipe: Recipe<'_>) -> (X509, PKey<Private>) {
-        let key = key();
+        let key = recipe.rsa.map_or_else(key, rsa);
         let cn = fastrand::u32(1000..).to_string();
         let subject = name(&[(Nid::COMMONNAME, &cn)], Some(issuer.0.subject_name()));
         let mut proxy = certificate(&subject, &key, issuer.0.subject_name(), recipe.ends_in);
@@ -149,11 +162,59 @@ impl Pki {
         Proxy::parse(&self.proxy_pem(recipe), Path::new("/test/proxy")).expect("proxy")
     }
 
+    /// Another certificate of `localhost`.
+    pub(crate) fn host(&self, key: PKey<Private>, digest: MessageDigest) -> (X509, PKey<Private>) {
+        let (ca, ca_key) = &self.ca;
+        let mut host = certificate(&name(&[(Nid::COMMONNAME, "localhost")], None), &key, ca.subject_name(), 864_000);
+        let context = host.x509v3_context(Some(ca), None);
+        let names = SubjectAlternativeName::new().dns("localhost").build(&context).expect("san");
+        host.append_extension(names).expect("ext");
+        host.sign(ca_key, digest).expect("sign");
+        (host.build(), key)
+    }
+
+    /// Puts a revocation list of the CA into the directory, in force until then from now, which names these.
+    pub(crate) fn revoke(&self, revoked: &[&X509], until: i64) {
+        let (ca, key) = &self.ca;
+        let mut list = X509CrlBuilder::new().expect("list");
+        list.set_issuer_name(ca.subject_name()).expect("issuer");
+        list.set_last_update(&unix(-3600)).expect("time");
+        list.set_next_update(&unix(until)).expect("time");
+        for cert in revoked {
+            let mut entry = X509RevokedBuilder::new().expect("entry");
+            entry.set_revocation_date(&unix(-3600)).expect("time");
+            entry.set_serial_number(cert.serial_number()).expect("serial");
+            list.add_revoked(entry.build()).expect("entry");
+        }
+        // What a list has to have.
+        let any = X509::builder().expect("builder");
+        let issuer =
+            AuthorityKeyIdentifier::new().issuer(true).build(&any.x509v3_context(Some(ca), None)).expect("ext");
+        list.append_extension(issuer).expect("ext");
+        let (oid, one) = (Asn1Object::from_str("2.5.29.20").expect("oid"), [2, 1, 1]);
+        let number = Asn1OctetString::new_from_bytes(&one).expect("value");
+        list.append_extension(X509Extension::new_from_der(&oid, false, &number).expect("ext")).expect("ext");
+        list.sign(key, MessageDigest::sha256()).expect("sign");
+        let text = list.build().expect("list").to_pem().expect("pem");
+        std::fs::write(self.ca_dir().join(format!("{:08x}.r0", ca.subject_name_hash())), text).expect("write");
+    }
+
+    /// A TLS server as [`Self::acceptor`], which shows this certificate and takes proxies of any strength.
+    pub(crate) fn lenient(&self, ask: bool, host: &(X509, PKey<Private>)) -> SslAcceptor {
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("acceptor");
+        builder.set_security_level(0);
+        self.equip(builder, ask, host)
+    }
+
     /// A TLS server for `localhost`; with `ask` it wants a client certificate, and takes proxies.
     pub(crate) fn acceptor(&self, ask: bool) -> SslAcceptor {
-        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("acceptor");
-        builder.set_certificate(&self.host.0).expect("cert");
-        builder.set_private_key(&self.host.1).expect("key");
+        let builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("acceptor");
+        self.equip(builder, ask, &self.host)
+    }
+
+    fn equip(&self, mut builder: SslAcceptorBuilder, ask: bool, host: &(X509, PKey<Private>)) -> SslAcceptor {
+        builder.set_certificate(&host.0).expect("cert");
+        builder.set_private_key(&host.1).expect("key");
         builder.cert_store_mut().add_cert(self.ca.0.clone()).expect("ca");
         if ask {
             builder.cert_store_mut().set_flags(X509VerifyFlags::ALLOW_PROXY_CERTS).expect("flags");
@@ -167,7 +228,10 @@ impl Pki {
 pub(crate) fn pem(certs: &[&X509], key: &PKey<Private>) -> Vec<u8> {
     let mut out = certs[0].to_pem().expect("pem");
     // Grid tools write the key in its traditional form.
-    out.extend(key.ec_key().expect("ec").private_key_to_pem().expect("pem"));
+    out.extend(match key.rsa() {
+        Ok(rsa) => rsa.private_key_to_pem().expect("pem"),
+        Err(_) => key.ec_key().expect("ec").private_key_to_pem().expect("pem"),
+    });
     for cert in &certs[1..] {
         out.extend(cert.to_pem().expect("pem"));
     }

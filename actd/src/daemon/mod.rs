@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::actor::Actor;
 use crate::auth::handle::{AuthHandle, AuthState};
 use crate::auth::report::trust;
+use crate::auth::tls::Trust;
 use crate::config::{Config, Flags};
 use crate::dirs::{self, DirsHandle};
 use crate::engine::handle::EngineHandle;
@@ -42,6 +43,8 @@ use shutdown::{Asked, Signals, notify};
 const BEAT: Duration = Duration::from_secs(30);
 /// How often it is looked whether the config file has changed. It must have stayed as it is for as long.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the CA directory has changed.
+const ANCHORS: Duration = Duration::from_secs(300);
 /// How long clients and their calls have when the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long work under way has to come to rest.
@@ -114,6 +117,7 @@ struct Daemon {
     hands: Hands,
     instance_id: String,
     umask: u32,
+    trust: Trust,
     config: Shared,
     clients: Clients,
     reloads: mpsc::Receiver<oneshot::Sender<Result<(), ApiError>>>,
@@ -218,6 +222,7 @@ impl Daemon {
             hands,
             instance_id,
             umask,
+            trust: trust(&config.get()),
             config,
             clients,
             reloads,
@@ -233,6 +238,7 @@ impl Daemon {
 
     async fn run(mut self, mut signals: Signals) -> Result<(), ApiError> {
         let mut beats = tokio::time::interval(BEAT);
+        let mut anchors = tokio::time::interval(ANCHORS);
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut file = Watched::new(&self.config.get().instance.config);
@@ -250,6 +256,7 @@ impl Daemon {
                         }
                     }
                 },
+                _ = anchors.tick() => self.look_at_anchors().await,
                 _ = looks.tick() => if file.has_changed() {
                     tracing::info!("the config file has changed");
                     if let Err(e) = self.reload().await {
@@ -332,6 +339,28 @@ impl Daemon {
         let trouble = trouble.map(|why| format!("; {why}")).unwrap_or_default();
         let text = format!("{active} jobs on the server, {waiting} being moved, {stored} stored{trouble}");
         notify(&[NotifyState::Status(&text)]);
+    }
+
+    /// Takes up CAs and revocation lists that have come since: `fetch-crl` brings new ones several times a day.
+    async fn look_at_anchors(&mut self) {
+        let config = self.config.get();
+        let of_now = {
+            let config = config.clone();
+            tokio::task::spawn_blocking(move || trust(&config)).await
+        };
+        let Ok(of_now) = of_now else { return };
+        if of_now == self.trust {
+            return;
+        }
+        let settings = hands_config(&config, &self.instance_id, self.umask);
+        match tokio::task::block_in_place(|| self.hands.configure(settings)) {
+            Ok(()) => {
+                tracing::info!("the CA directory was read again");
+                self.trust = of_now;
+                self.auth.configure((*config).clone(), &self.hands.act()).await;
+            }
+            Err(e) => tracing::error!("the CA directory cannot be used as it is now: {e}"),
+        }
     }
 
     fn has_work(&self) -> bool {

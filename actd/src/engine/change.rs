@@ -183,7 +183,14 @@ impl Engine {
         let mut told = std::mem::take(&mut self.told);
         for (before, job) in changed.values() {
             batch.job(job)?;
-            if let Some(record) = record(before.as_deref(), job) {
+            if let Some(mut record) = record(before.as_deref(), job) {
+                // The first thing that follows from a call names it.
+                if let Some((causes, named)) = self.causes.get_mut(&job.key)
+                    && !std::mem::replace(named, true)
+                {
+                    let ids: Vec<&str> = causes.iter().map(|c| c.id()).collect();
+                    record.text.push_str(&format!(" (request {})", ids.join(", ")));
+                }
                 told.push((self.next_event, record));
                 self.next_event += 1;
             }

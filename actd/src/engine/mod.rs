@@ -160,7 +160,7 @@ struct Engine {
     given_up: Vec<(Key, PathBuf)>,
     slots: HashMap<Key, Slot>,
     /// The calls that jobs are worked on for, until they come to rest.
-    causes: HashMap<Key, Causes>,
+    causes: HashMap<Key, (Causes, bool)>,
     ready: BTreeMap<Action, BTreeSet<Key>>,
     due: BTreeSet<(Time, Key)>,
     busy: HashMap<Action, usize>,
@@ -507,13 +507,13 @@ impl Engine {
     fn caused(&mut self, causes: &Causes, keys: &[Key]) {
         for key in keys.iter().filter(|_| !causes.is_empty()) {
             if self.slots.contains_key(key) || self.flights.contains_key(key) {
-                self.causes.insert(*key, causes.clone());
+                self.causes.insert(*key, (causes.clone(), false));
             }
         }
     }
 
     fn causes_of(&self, keys: &[Key]) -> Causes {
-        call::union(keys.iter().filter_map(|key| self.causes.get(key)).flat_map(|causes| causes.iter()))
+        call::union(keys.iter().filter_map(|key| self.causes.get(key)).flat_map(|(causes, _)| causes.iter()))
     }
 
     /// A piece of work for a job has ended: the calls are done with unless more follows at once, or it is tried again.

@@ -363,6 +363,18 @@ fn distrusted(text: &str) -> Option<(&'static str, &'static str)> {
         ))
     } else if !is(&["certificate verify failed"]) {
         None
+    } else if is(&["certificate revoked"]) {
+        Some(("its CA has revoked it", "whoever answers there must not be trusted: tell the server's administrator"))
+    } else if is(&["crl has expired", "crl is not yet valid"]) {
+        Some((
+            "the revocation list of its CA is out of date, so it may have been revoked",
+            "have `fetch-crl` run, or remove that CA's `*.r0` file from the CA directory; `actctl doctor` names it",
+        ))
+    } else if is(&["too weak", "application verification failure"]) {
+        Some((
+            "it, or one above it, has a short key or a signature with SHA-1",
+            "ask the server's administrator for one of today's strength; verification cannot be switched off",
+        ))
     } else if is(&["certificate has expired", "not yet valid"]) {
         Some((
             "it has expired, or is not valid yet",

@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
 use url::Url;
 
+use super::act::{ActClient, ActOptions};
 use super::arex::{ArexClient, ArexJob};
 use super::testserver::{Reply, Seen, TestServer, json, raw};
 use super::webdav::{Deleted, Made, WebdavClient, WebdavOptions, below};
 use super::{AuthReason, ErrorClass, FileRange, InputFile, Timeouts};
 use crate::auth::Trust;
-use crate::auth::testpki::{Pki, Recipe};
+use crate::auth::testpki::{Pki, Recipe, rsa};
+use crate::auth::tls::survey;
 
 type Files = Arc<Mutex<HashMap<String, Option<Vec<u8>>>>>;
 
@@ -242,4 +247,72 @@ async fn session_files() {
     let error = client.file(&job, "secret", &FileRange::default()).await.expect_err("forbidden");
     assert!(matches!(error.class(), ErrorClass::Rejected { status: 403, .. }));
     assert!(client.file(&job, "../j2/session/x", &FileRange::default()).await.is_err());
+}
+
+#[tokio::test]
+async fn revoked_weak_and_unlisted_servers() {
+    let pki = Pki::new();
+    let other = pki.host(rsa(2048), MessageDigest::sha256());
+    let serve = async |host: &(X509, PKey<Private>)| {
+        let shared = Files::default();
+        TestServer::tls(pki.lenient(true, host), move |seen, whole| whole.then(|| store(seen, &shared, true))).await
+    };
+    let server = serve(&other).await;
+    let ask = async |server: &TestServer, recipe: Recipe<'_>| {
+        let trust = Trust::new(Some(pki.ca_dir()));
+        let connector = || trust.connector(Some(&pki.proxy(recipe))).expect("tls");
+        let client = WebdavClient::new(connector(), connector(), WebdavOptions::default()).expect("client");
+        client.stat(&url(&server.url, "1")).await.map(drop).map_err(|e| (e.to_string(), e.hint().unwrap_or_default()))
+    };
+    let usual = Recipe::default();
+    // Proxies as tools of long ago made them.
+    for bits in [None, Some(2048), Some(1024), Some(512)] {
+        let answer = ask(&server, Recipe { rsa: bits, ..usual }).await;
+        assert!(answer.is_ok(), "a proxy of {bits:?} bits: {answer:?}");
+    }
+    // The directory's lists, at all strengths of proxies.
+    pki.revoke(&[&pki.user.0], 3600);
+    for bits in [None, Some(1024)] {
+        ask(&server, Recipe { rsa: bits, ..usual }).await.expect("another is revoked");
+    }
+    let before = server.seen().len();
+    for (revoked, until, words, remedy) in
+        [(&[&other.0][..], 3600, "revoked it", "administrator"), (&[][..], -60, "out of date", "fetch-crl")]
+    {
+        pki.revoke(revoked, until);
+        for bits in [None, Some(1024)] {
+            let (error, hint) = ask(&server, Recipe { rsa: bits, ..usual }).await.expect_err(words);
+            assert!(
+                error.contains(words) && error.contains("nothing was sent") && hint.contains(remedy),
+                "{error} {hint}"
+            );
+        }
+    }
+    assert_eq!(server.seen().len(), before);
+    let found = survey(&pki.ca_dir()).expect("a directory");
+    assert_eq!((found.authorities, found.lists, found.stale.len()), (1, 0, 1), "{found:?}");
+    pki.revoke(&[], 3600);
+    ask(&server, usual).await.expect("the list is in force again");
+    assert_eq!(survey(&pki.ca_dir()).expect("a directory").lists, 1);
+
+    // What is weak is refused, whatever is presented there.
+    for weak in [pki.host(rsa(2048), MessageDigest::sha1()), pki.host(rsa(1024), MessageDigest::sha256())] {
+        let server = serve(&weak).await;
+        for bits in [None, Some(1024)] {
+            let (error, hint) = ask(&server, Recipe { rsa: bits, ..usual }).await.expect_err("weak");
+            assert!(error.contains("short key") && hint.contains("administrator"), "{error} {hint}");
+        }
+        let client =
+            ActClient::new(server.url.clone(), None, &Trust::new(Some(pki.ca_dir())).rest(), ActOptions::default());
+        let error = client.expect("client").reach().await.expect_err("weak").to_string();
+        assert!(error.contains("short key"), "{error}");
+        assert!(server.seen().is_empty());
+    }
+
+    // Names that only OpenSSL before 1.0 looks for.
+    let dir = pki.ca_dir();
+    let hash = pki.ca.0.subject_name_hash();
+    std::fs::rename(dir.join(format!("{hash:08x}.0")), dir.join(format!("{:08x}.0", !hash))).expect("rename");
+    let found = survey(&dir).expect("a directory");
+    assert_eq!((found.authorities, found.misnamed), (0, 1), "{found:?}");
 }

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::Api;
 use crate::auth::report::{remote_error, trust};
+use crate::auth::tls::{Survey, survey};
 use crate::config::Config;
 use crate::fsutil::{FsKind, fs_kind, space};
 use crate::job::Phase;
@@ -134,17 +135,25 @@ fn authorities(config: &Config) -> Check {
         return Check::new("ca", Warn, "there is no directory of grid CAs; only the system's are trusted")
             .hint("install the IGTF CAs, or name their directory: X509_CERT_DIR or `actd.ca_dir`");
     };
-    let hashed = |name: &std::ffi::OsStr| {
-        name.to_str()
-            .and_then(|n| n.strip_suffix(".0"))
-            .is_some_and(|h| h.len() == 8 && h.bytes().all(|b| b.is_ascii_hexdigit()))
-    };
-    match std::fs::read_dir(dir) {
-        Ok(entries) => match entries.flatten().filter(|e| hashed(&e.file_name())).count() {
-            0 => Check::new("ca", Warn, format!("no CA is in {}", dir.display()))
-                .hint("its files must be named HASH.0, as `openssl rehash` names them"),
-            n => Check::new("ca", Well, format!("{n} CAs in {}", dir.display())),
-        },
+    match survey(dir) {
+        Ok(Survey { authorities: 0, misnamed: 0, .. }) => {
+            Check::new("ca", Warn, format!("no CA is in {}", dir.display()))
+                .hint("its files must be named HASH.0, as `openssl rehash` names them")
+        }
+        Ok(Survey { authorities: 0, .. }) => {
+            Check::new("ca", Warn, format!("the CAs in {} have names that OpenSSL does not look for", dir.display()))
+                .hint("run `openssl rehash` on it, or install the IGTF CAs anew")
+        }
+        Ok(found) if !found.stale.is_empty() => {
+            let text = format!("revocation lists in {} are out of date: {}", dir.display(), found.stale.join(", "));
+            Check::new("ca", Warn, text)
+                .hint("run `fetch-crl`, or remove them: until then WebDAV stores and computing elements of these CAs are refused")
+        }
+        Ok(found) => Check::new(
+            "ca",
+            Well,
+            format!("{} CAs and {} revocation lists in {}", found.authorities, found.lists, dir.display()),
+        ),
         Err(e) => Check::new("ca", Warn, format!("{}: {e}", dir.display()))
             .hint("install the IGTF CAs, or name their directory: X509_CERT_DIR or `actd.ca_dir`"),
     }
@@ -183,10 +192,14 @@ fn proxy(api: &Api) -> Vec<Check> {
     for warning in proxy.warnings() {
         checks.push(Check::new("proxy", Warn, warning.clone()).hint("chmod 600 it"));
     }
-    if proxy.is_weakly_signed() {
+    if proxy.is_weak() {
         checks.push(
-            Check::new("proxy", Warn, "it is signed with SHA-1, which many servers no longer take")
-                .hint("make it with a tool that signs with SHA-256, such as arcproxy"),
+            Check::new(
+                "proxy",
+                Warn,
+                "it has a short key or a signature with SHA-1, which many servers no longer take",
+            )
+            .hint("make it with a tool of today, such as arcproxy"),
         );
     }
     if proxy.is_limited() {

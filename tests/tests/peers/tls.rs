@@ -101,7 +101,7 @@ fn a_pool_in_clear_text_needs_a_word() {
     world.sandbox.wait_empty();
 
     world.user.configure(&["allow_http: true"]);
-    let _ = world.user.actctl(&["daemon", "restart"]).ok();
+    let _ = world.user.actctl(&["daemon", "reload"]).ok();
     let ran = world.user.actctl(&["sub", "--webdav", "job.xrsl"]).ok();
     let job = world.user.wait_phase("pooled", "stored");
     let out = fs::read_to_string(format!("{}/out.txt", job.results.expect("results"))).expect("out.txt");
