@@ -2,8 +2,8 @@
 //! a list on its way to a client, and reading a job description.
 //!
 //! ```text
-//! cargo bench -p actd --bench micro             # all, in release
-//! cargo bench -p actd --bench micro -- commit   # those whose name contains `commit`
+//! cargo bench --workspace --bench micro             # all, in release
+//! cargo bench --workspace --bench micro -- commit   # those whose name contains `commit`
 //! cargo test  -p actd --bench micro             # each once: shows that they work
 //! ```
 

@@ -2,9 +2,9 @@
 //! makes the same requests, all at a sandbox on this machine. One command does everything:
 //!
 //! ```text
-//! cargo bench -p act-tests --bench bench                 # builds in release, prints and saves the table
-//! cargo bench -p act-tests --bench bench -- --only get   # rows whose name contains `get`
-//! cargo test  -p act-tests --bench bench                 # everything once and tiny: shows that it works, measures nothing
+//! cargo bench --workspace --bench bench                 # builds in release, prints and saves the table
+//! cargo bench --workspace --bench bench -- --only get   # rows whose name contains `get`
+//! cargo test  --workspace --bench bench                 # everything once and tiny: shows that it works, measures nothing
 //! ```
 //!
 //! It writes `bench.md`, `bench.json` and `growth.svg` into `--out DIR` (`target/bench`). Programs run in turns, several

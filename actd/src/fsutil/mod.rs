@@ -3,15 +3,18 @@
 //!
 //! * [`name`]: which names from a server may become files. * [`dir`]: writing below a directory without following symlinks.
 //! * [`atomic`]: whole files and directories that appear at once. * [`transfer`]: moving a directory to another file system.
+//! * [`together`]: one fsync for many.
 //! * [`mod@space`]: free disk, and what kind of file system it is.
 
 pub mod atomic;
 pub mod dir;
 pub mod name;
 pub mod space;
+pub mod together;
 pub mod transfer;
 
 pub use atomic::{begin_writeback, fsync_dir, reserve_dir, write_atomic};
 pub use dir::Dir;
 pub use name::{NameError, RelPath, safe_join};
 pub use space::{FsKind, Space, fs_kind, is_disk_full, space};
+pub use together::Together;

@@ -84,7 +84,7 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
     }
     if !copy {
         failpoint!("deliver.rename.before");
-        let moved = publish::publish(from, parent, &name, |to| follow(manifest.as_mut(), config, to));
+        let moved = publish::publish(from, parent, &name, &hands.syncs, |to| follow(manifest.as_mut(), config, to));
         match moved.map_err(failed(parent))? {
             Moved::To(dir) => {
                 failpoint!("deliver.rename.after");
@@ -111,7 +111,7 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
         }
     }
     report(progress(bytes, manifest.as_ref().map_or(0, |m| m.files.len() as u64)));
-    let published = publish::publish(&part, parent, &name, |to| follow(manifest.as_mut(), config, to));
+    let published = publish::publish(&part, parent, &name, &hands.syncs, |to| follow(manifest.as_mut(), config, to));
     let Moved::To(dir) = published.map_err(failed(parent))? else {
         return Err(Fault::new(Class::Transient, format!("{} changed its file system", parent.display())));
     };

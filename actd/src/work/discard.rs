@@ -12,6 +12,7 @@ use super::hands::Inner;
 use super::publish::{self, Moved};
 use super::trouble::{self, blocking};
 use crate::failpoint;
+use crate::fsutil::Together;
 use crate::fsutil::transfer::remove_tree;
 use crate::job::Key;
 use crate::job::apply::Input;
@@ -22,14 +23,14 @@ pub const TRASH: &str = ".trash";
 
 pub(super) async fn discard(hands: Arc<Inner>, key: Key, dir: PathBuf) -> Done {
     let result = blocking(move || {
-        to_trash(&dir)?;
+        to_trash(&dir, &hands.syncs)?;
         forget(&hands, key);
         Ok(())
     });
     Done::one(key, Input::Discarded(result.await), None)
 }
 
-fn to_trash(dir: &Path) -> Result<(), Fault> {
+fn to_trash(dir: &Path, syncs: &Together) -> Result<(), Fault> {
     let failed = |e: io::Error| trouble::local(&e, dir);
     match fs::symlink_metadata(dir) {
         // Moved by an earlier call, or by the user.
@@ -49,7 +50,7 @@ fn to_trash(dir: &Path) -> Result<(), Fault> {
     let times = fs::FileTimes::new().set_modified(SystemTime::now());
     drop(fs::File::open(dir).and_then(|handle| handle.set_times(times)));
     failpoint!("discard.before");
-    match publish::publish(dir, &trash, name, |_| Ok(())).map_err(failed)? {
+    match publish::publish(dir, &trash, name, syncs, |_| Ok(())).map_err(failed)? {
         Moved::To(_) => {
             failpoint!("discard.after");
             Ok(())
@@ -95,8 +96,8 @@ mod tests {
             let dir = results.path().join("abc");
             fs::create_dir(&dir).expect("mkdir");
             fs::write(dir.join("out"), "x").expect("write");
-            to_trash(&dir).expect("discard");
-            to_trash(&dir).expect("again");
+            to_trash(&dir, &Together::default()).expect("discard");
+            to_trash(&dir, &Together::default()).expect("again");
             assert!(!dir.exists());
         }
         let trash = results.path().join(TRASH);

@@ -16,6 +16,7 @@ use super::{
     upload,
 };
 use crate::auth::{Proxy, Trust};
+use crate::fsutil::Together;
 use crate::job::fault::{Class, Fault};
 use crate::job::{Key, ServerId};
 use crate::remote::act::{ActClient, ActOptions, Info};
@@ -113,6 +114,7 @@ pub(super) struct Inner {
     pub(super) downloads: Places,
     pub(super) pace: Pace,
     pub(super) space: Arc<super::space::Space>,
+    pub(super) syncs: Together,
     /// How many inputs of a row are on the other side already, for a repetition within the life of this process.
     pub(super) uploaded: Mutex<HashMap<(Key, ServerId), usize>>,
     pub(super) staged: super::staged::Staged,
@@ -140,6 +142,7 @@ impl Hands {
             downloads: Places::new(config.downloads),
             pace: Pace::new(config.rate),
             space: Arc::default(),
+            syncs: Together::default(),
             tools: RwLock::new(Arc::new(tools)),
             uploaded: Mutex::default(),
             staged: super::staged::Staged::default(),

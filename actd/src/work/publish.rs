@@ -9,7 +9,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::manifest::Manifest;
-use crate::fsutil::{RelPath, fsync_dir};
+use crate::fsutil::{RelPath, Together};
 use crate::job::Key;
 
 /// Most directories of one name beside each other.
@@ -55,6 +55,7 @@ pub(super) fn publish(
     from: &Path,
     parent: &Path,
     name: &str,
+    syncs: &Together,
     mut chosen: impl FnMut(&Path) -> io::Result<()>,
 ) -> io::Result<Moved> {
     for n in 0..MAX_SUFFIX {
@@ -65,7 +66,7 @@ pub(super) fn publish(
         chosen(&to)?;
         match rename_to_free(from, &to) {
             Ok(()) => {
-                fsync_dir(parent)?;
+                syncs.fsync_dir(parent)?;
                 return Ok(Moved::To(to));
             }
             Err(Errno::EXIST | Errno::NOTEMPTY) => {}
@@ -149,7 +150,7 @@ mod tests {
             fs::create_dir(at("stage")).expect("mkdir");
             fs::write(at("stage/out"), n.to_string()).expect("write");
             let mut tried = Vec::new();
-            let moved = publish(&at("stage"), dir.path(), "job", |to| {
+            let moved = publish(&at("stage"), dir.path(), "job", &Together::default(), |to| {
                 tried.push(to.to_owned());
                 Ok(())
             });

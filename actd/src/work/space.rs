@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::retrieve::room;
-use crate::fsutil::transfer::remove_tree;
+use super::retrieve::{remove_stage, room};
 use crate::job::Key;
 use crate::job::fault::Fault;
 
@@ -85,7 +84,7 @@ impl Turn {
         let first = state.stuck.pop_first();
         for (key, root) in std::mem::take(&mut state.stuck) {
             tracing::debug!(%key, "its beginning makes room for another download");
-            if let Err(error) = remove_tree(&root) {
+            if let Err(error) = remove_stage(&root) {
                 tracing::warn!(%error, "cannot remove a download that was begun");
             }
         }

@@ -69,7 +69,7 @@ pub(super) async fn fetch(ctx: &Arc<Context>, path: &RelPath) -> Result<Outcome,
                 return Ok(Found::Finished(entry));
             }
             let partial = ctx.stage.resume(&path).map_or_else(|| ctx.stage.start(&path), Ok);
-            partial.map(Found::Unfinished).map_err(|e| trouble::local(&e, ctx.stage.root()))
+            partial.map(Found::Unfinished).map_err(|e| trouble::local(&e, ctx.stage.tree()))
         })
         .await
         .map_err(Failure::here)?
@@ -229,7 +229,7 @@ impl Transfer {
         let path = self.path.clone();
         let entry = blocking(move || {
             let _promise = ctx.turn.promise(now, ctx.hands.config().min_free)?;
-            ctx.stage.put(&path, &content).map_err(|e| trouble::local(&e, ctx.stage.root()))
+            ctx.stage.put(&path, &content).map_err(|e| trouble::local(&e, ctx.stage.tree()))
         });
         let entry = entry.await.map_err(Failure::here)?;
         failpoint!("retrieve.file.after");
@@ -240,7 +240,7 @@ impl Transfer {
     /// Begins a file of which nothing is here.
     async fn start(&mut self) -> Result<(), Failure> {
         let (ctx, path) = (self.ctx.clone(), self.path.clone());
-        let started = blocking(move || ctx.stage.start(&path).map_err(|e| trouble::local(&e, ctx.stage.root())));
+        let started = blocking(move || ctx.stage.start(&path).map_err(|e| trouble::local(&e, ctx.stage.tree())));
         self.partial = Some(started.await.map_err(Failure::here)?);
         self.new = false;
         Ok(())
@@ -295,7 +295,7 @@ impl Transfer {
         let written = match writer.await {
             Ok((partial, written)) => {
                 self.partial = Some(partial);
-                written.map_err(|e| Failure::here(trouble::local(&e, self.ctx.stage.root())))
+                written.map_err(|e| Failure::here(trouble::local(&e, self.ctx.stage.tree())))
             }
             Err(error) => Err(task_failed(&error)),
         };
@@ -348,12 +348,12 @@ impl Transfer {
         let (partial, result) = restarted.await.map_err(|e| task_failed(&e))?;
         self.partial = Some(partial);
         self.ctx.meter.update(|p| p.bytes = p.bytes.saturating_sub(lost));
-        result.map_err(|e| Failure::here(trouble::local(&e, self.ctx.stage.root())))
+        result.map_err(|e| Failure::here(trouble::local(&e, self.ctx.stage.tree())))
     }
 
     /// Fails if after `more` bytes less than the configured rest of the disk would be free.
     async fn room(&self, more: u64) -> Result<(), Failure> {
-        let (at, keep) = (self.ctx.stage.root().to_owned(), self.ctx.hands.config().min_free);
+        let (at, keep) = (self.ctx.stage.tree().to_owned(), self.ctx.hands.config().min_free);
         blocking(move || room(&at, more, keep)).await.map_err(Failure::here)
     }
 
@@ -362,7 +362,7 @@ impl Transfer {
         let (ctx, path) = (self.ctx.clone(), self.path.clone());
         failpoint!("retrieve.file.before");
         let finished =
-            blocking(move || ctx.stage.finish(&path, partial).map_err(|e| trouble::local(&e, ctx.stage.root())));
+            blocking(move || ctx.stage.finish(&path, partial).map_err(|e| trouble::local(&e, ctx.stage.tree())));
         let entry = finished.await.map_err(Failure::here)?;
         failpoint!("retrieve.file.after");
         self.ctx.meter.update(|p| p.files += 1);

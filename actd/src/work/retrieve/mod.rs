@@ -35,7 +35,7 @@ use crate::remote::RemoteError;
 pub(super) use fetch::room;
 use fetch::{Outcome, fetch};
 use stage::{About, Stage};
-pub(super) use stage::{gone_name, stage_name};
+pub(super) use stage::{gone_name, remove_stage, stage_name};
 use walk::{Listed, Tree, walk};
 
 /// The server is asked so often for what has been added meanwhile.
@@ -119,16 +119,22 @@ async fn run(
         blocking(move || match earlier(&hands, &job) {
             Some((dir, manifest)) if manifest.complete => Ok(Err(dir)),
             // Somebody asks again: what could not be brought then may be there now.
-            incomplete => open(&hands, &job).map(|(stage, turn)| Ok((incomplete, stage, turn))),
+            incomplete => open(&hands, &job).map(|(stage, turn)| {
+                let enough = room(stage.tree(), 0, hands.config().min_free);
+                Ok((incomplete, stage, turn, enough))
+            }),
         })
     };
-    let (old, stage, turn) = match prepared.await.map_err(Failure::here)? {
+    let (old, stage, turn, enough) = match prepared.await.map_err(Failure::here)? {
         Ok(prepared) => prepared,
         Err(dir) => return Ok(Some(dir)),
     };
     let meter = sink.meter(job.key, TransferKind::Download);
     let ctx = Arc::new(Context { hands, tools, id: job.id, stage, turn, meter, stop, coming });
-    let brought = bring(&ctx, &job, old).await;
+    let brought = match enough {
+        Ok(()) => bring(&ctx, &job, old).await,
+        Err(fault) => Err(Failure::here(fault)),
+    };
     if brought.as_ref().is_err_and(|failure| failure.fault.class == Class::DiskFull) {
         let stuck = blocking(move || {
             ctx.turn.stuck();
@@ -145,8 +151,6 @@ async fn bring(
     job: &Arc<Retrieve>,
     old: Option<(PathBuf, Manifest)>,
 ) -> Result<Option<PathBuf>, Failure> {
-    let (at, keep) = (ctx.stage.root().to_owned(), ctx.hands.config().min_free);
-    blocking(move || room(&at, 0, keep)).await.map_err(Failure::here)?;
     failpoint!("retrieve.begin");
 
     let (files, tree) = match collect(ctx, job).await? {
@@ -205,7 +209,7 @@ fn earlier(hands: &Inner, job: &Retrieve) -> Option<(PathBuf, Manifest)> {
     });
     if found.as_ref().is_some_and(|(_, manifest)| manifest.complete) {
         let stage = job.parent.join(stage_name(&config.instance, job.key));
-        if let Err(error) = crate::fsutil::transfer::remove_tree(&stage) {
+        if let Err(error) = remove_stage(&stage) {
             tracing::warn!(%error, "cannot remove the leftovers of a finished download");
         }
     }
@@ -346,7 +350,7 @@ async fn same_run(ctx: &Arc<Context>, job: &Retrieve) -> Result<(), Failure> {
 
 async fn discard(ctx: &Arc<Context>) {
     let ctx = ctx.clone();
-    let removed = blocking(move || ctx.stage.remove().map_err(|e| trouble::local(&e, ctx.stage.root())));
+    let removed = blocking(move || ctx.stage.remove().map_err(|e| trouble::local(&e, ctx.stage.tree())));
     if let Err(fault) = removed.await {
         tracing::warn!(why = fault.why, "cannot remove an abandoned download");
     }
@@ -364,14 +368,16 @@ async fn publish_all(
     let (ctx, job) = (ctx.clone(), job.clone());
     let published = blocking(move || {
         let config = &ctx.hands.config();
-        let root = ctx.stage.tree();
+        let root = ctx.stage.tree().to_owned();
         let failed = |e: std::io::Error| trouble::local(&e, &root);
         let files: Vec<FileEntry> = files.into_values().collect();
         let dirs: Vec<RelPath> = tree.dirs.into_iter().collect();
         for dir in &dirs {
             ctx.stage.make_dir(dir).map_err(failed)?;
         }
-        ctx.stage.keep_only(&files, &dirs).map_err(failed)?;
+        if !ctx.stage.is_new() {
+            ctx.stage.keep_only(&files, &dirs).map_err(failed)?;
+        }
         let mut manifest = Manifest {
             schema: manifest::SCHEMA.to_owned(),
             instance: config.instance.clone(),
@@ -396,7 +402,7 @@ async fn publish_all(
         if let Some(old) = old {
             crate::fsutil::transfer::remove_tree(&old).map_err(|e| trouble::local(&e, &old))?;
         }
-        let moved = publish::publish(&root, &job.parent, &job.name, |to| {
+        let moved = publish::publish(&root, &job.parent, &job.name, &ctx.hands.syncs, |to| {
             if manifest.is_displaced() {
                 manifest.write_apart(&config.state_dir, to)?;
             }
@@ -423,8 +429,7 @@ async fn publish_all(
 /// # Errors
 /// Something of it cannot be removed.
 pub fn remove_beginning(parent: &Path, instance: &str, key: Key) -> std::io::Result<()> {
-    let root = parent.join(stage_name(instance, key));
-    if root.exists() { crate::fsutil::transfer::remove_tree(&root) } else { Ok(()) }
+    remove_stage(&parent.join(stage_name(instance, key)))
 }
 
 /// Removes what unfinished work left in `parent` for jobs that are not live any more, and tells of how many. Blocking.

@@ -1,6 +1,8 @@
 //! The directory in which a job's results are put together, beside their final place and on the same file system:
-//! `.actd-INSTANCE-KEY.part/` with the finished files in `tree/`, unfinished ones in `parts/`, and a ledger of both, so
-//! that a download goes on where it was. Only its owner may enter it. Blocking; call it from a blocking task.
+//! `.actd-INSTANCE-KEY.part/` holds the finished files and becomes the job's directory. Once there is something worth going
+//! on with, `.actd-INSTANCE-KEY.parts/` beside it says whose it is, keeps a ledger of the finished files, and takes the
+//! unfinished ones. Few small files need none of that: after a crash they are brought again, and bringing them makes no file
+//! that is removed soon after. Only their owner may enter these directories. Blocking; call it from a blocking task.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -42,15 +44,38 @@ struct Checkpoint {
     sha256: String,
 }
 
+/// So many finished files, or so many bytes of them, are worth going on with.
+const WORTH_FILES: usize = 64;
+const WORTH_BYTES: u64 = 4 << 20;
+
 /// The directory.
 #[derive(Debug)]
 pub(super) struct Stage {
-    root: PathBuf,
+    tree: PathBuf,
+    about: About,
     umask: u32,
     /// It was made for this attempt: nothing is left in it from an earlier one.
     is_new: bool,
-    /// Finished files, as the ledger has them.
-    done: Mutex<HashMap<String, FileEntry>>,
+    done: Mutex<Finished>,
+}
+
+/// Files that have come whole.
+#[derive(Debug, Default)]
+struct Finished {
+    files: HashMap<String, FileEntry>,
+    bytes: u64,
+    /// Where they are noted; none: a later attempt is to begin anew.
+    ledger: Option<File>,
+}
+
+impl Finished {
+    /// One write per line, under the lock: lines do not mix, and a line cut short by a crash is not read.
+    fn note(&mut self, entry: &FileEntry) -> io::Result<()> {
+        let Some(ledger) = &mut self.ledger else { return Ok(()) };
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        ledger.write_all(&line)
+    }
 }
 
 /// Name of a job's staging directory. Two daemons may share a directory of results.
@@ -66,8 +91,22 @@ pub(in crate::work) fn gone_name(instance: &str, key: Key) -> String {
 /// The job of such a name, if this daemon made it.
 pub(super) fn key_of(instance: &str, name: &str) -> Option<Key> {
     let rest = name.strip_prefix(&prefix(instance))?;
-    let key = rest.strip_suffix(".part").or_else(|| rest.strip_suffix(".gone"))?;
+    let key = [".part", ".parts", ".gone"].iter().find_map(|suffix| rest.strip_suffix(suffix))?;
     key.parse().ok()
+}
+
+/// Where the ledger and the unfinished files of a staging directory are.
+fn side_of(tree: &Path) -> PathBuf {
+    let mut name = tree.as_os_str().to_owned();
+    name.push("s");
+    name.into()
+}
+
+/// Removes a staging directory with all that belongs to it; none is success.
+pub(in crate::work) fn remove_stage(tree: &Path) -> io::Result<()> {
+    // Whose it is goes first: what is left by a crash between the two is never gone on with.
+    remove_tree(&side_of(tree))?;
+    remove_tree(tree)
 }
 
 fn prefix(instance: &str) -> String {
@@ -79,34 +118,42 @@ impl Stage {
     /// Opens the job's staging directory in `parent`, which is made if need be. What is there of another run is removed.
     pub(super) fn open(parent: &Path, key: Key, about: &About, umask: u32) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        let root = parent.join(stage_name(&about.instance, key));
-        let same = match fs::symlink_metadata(&root) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            Err(e) => return Err(e),
-            Ok(meta) if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() => {
-                let text = format!("{} is in the way: remove it", root.display());
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-            }
-            Ok(_) => {
-                fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
-                read_json::<About>(&root.join("about"), MAX_NOTE).is_some_and(|a| a == *about)
-            }
-        };
-        let stage = Self { root, umask, is_new: !same, done: Mutex::default() };
-        if !same {
-            remove_tree(&stage.root)?;
-            let private = |path: &Path| DirBuilder::new().mode(0o700).create(path);
-            private(&stage.root)?;
-            private(&stage.tree())?;
-            private(&stage.root.join("parts"))?;
-            // Last: without it the directory counts as somebody else's.
-            write_note(&stage.root.join("about"), about)?;
-        }
+        let tree = parent.join(stage_name(&about.instance, key));
+        let side = side_of(&tree);
+        let there = [&tree, &side].into_iter().map(|dir| is_own_dir(dir)).collect::<io::Result<Vec<bool>>>()?;
+        let same =
+            there == [true, true] && read_json::<About>(&side.join("about"), MAX_NOTE).is_some_and(|a| a == *about);
+        let mut done = Finished::default();
         if same {
-            let done = read_ledger(&stage.root.join("ledger"));
-            *stage.lock() = done.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+            for dir in [&tree, &side] {
+                fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+            }
+            let path = side.join("ledger");
+            done.files = read_ledger(&path).into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+            done.ledger = Some(OpenOptions::new().create(true).append(true).mode(0o600).open(path)?);
+        } else {
+            if there.contains(&true) {
+                remove_stage(&tree)?;
+            }
+            DirBuilder::new().mode(0o700).create(&tree)?;
         }
-        Ok(stage)
+        Ok(Self { tree, about: about.clone(), umask, is_new: !same, done: Mutex::new(done) })
+    }
+
+    /// From now on a later attempt finds what is here.
+    fn keep(&self, done: &mut Finished) -> io::Result<()> {
+        if done.ledger.is_some() {
+            return Ok(());
+        }
+        let side = side_of(&self.tree);
+        DirBuilder::new().mode(0o700).create(&side)?;
+        let open = OpenOptions::new().create_new(true).append(true).mode(0o600).open(side.join("ledger"));
+        done.ledger = Some(open?);
+        for entry in done.files.values().cloned().collect::<Vec<_>>() {
+            done.note(&entry)?;
+        }
+        // Last: without it the directory counts as somebody else's.
+        write_note(&side.join("about"), &self.about)
     }
 
     /// Whether there is nothing in it from an earlier attempt.
@@ -115,18 +162,14 @@ impl Stage {
     }
 
     /// Where the finished files are: what will be the job's directory.
-    pub(super) fn tree(&self) -> PathBuf {
-        self.root.join("tree")
-    }
-
-    pub(super) fn root(&self) -> &Path {
-        &self.root
+    pub(super) fn tree(&self) -> &Path {
+        &self.tree
     }
 
     /// The file, if it was finished before and is still whole.
     pub(super) fn finished(&self, path: &RelPath) -> Option<FileEntry> {
-        let entry = self.lock().get(path.as_str()).cloned()?;
-        let mut file = File::open(self.tree().join(path.as_str())).ok()?;
+        let entry = self.lock().files.get(path.as_str()).cloned()?;
+        let mut file = File::open(self.tree.join(path.as_str())).ok()?;
         let whole = file.metadata().ok()?.len() == entry.size
             && hasher_after(&mut file, entry.size).is_ok_and(|h| hex(&h.finish()) == entry.sha256);
         whole.then_some(entry)
@@ -152,17 +195,34 @@ impl Stage {
 
     /// A file from its beginning.
     pub(super) fn start(&self, path: &RelPath) -> io::Result<Partial> {
+        self.keep(&mut self.lock())?;
         let at = self.part(path);
         drop(fs::remove_file(note_of(&at)));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&at)?;
         Ok(Partial { at, file, hasher: Sha256::new(), len: 0, noted: 0, written_back: 0, version: None })
     }
 
-    /// Takes a file of which all is in memory.
+    /// Takes a file of which all is in memory. A crash in the middle leaves one that is not in the ledger.
     pub(super) fn put(&self, path: &RelPath, content: &[u8]) -> io::Result<FileEntry> {
-        let mut partial = self.start(path)?;
-        partial.write(path, content)?;
-        self.finish(path, partial)
+        let at = self.tree.join(path.as_str());
+        let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&at);
+        let mut file = match create() {
+            Ok(file) => file,
+            // No directory yet, or something of an earlier attempt.
+            Err(_) => {
+                self.clear_way(path)?;
+                if let Err(e) = fs::remove_file(&at)
+                    && e.kind() != io::ErrorKind::NotFound
+                {
+                    return Err(e);
+                }
+                create()?
+            }
+        };
+        file.write_all(content)?;
+        file.set_permissions(fs::Permissions::from_mode(0o666 & !self.umask))?;
+        let sha256 = hex(&openssl::sha::sha256(content));
+        self.done(FileEntry { path: path.as_str().to_owned(), size: content.len() as u64, sha256 })
     }
 
     /// Takes a file that has come whole.
@@ -175,22 +235,26 @@ impl Stage {
         }
         file.set_permissions(fs::Permissions::from_mode(0o666 & !self.umask))?;
         self.clear_way(path)?;
-        fs::rename(&at, self.tree().join(path.as_str()))?;
+        fs::rename(&at, self.tree.join(path.as_str()))?;
         drop(fs::remove_file(note_of(&at)));
-        let entry = FileEntry { path: path.as_str().to_owned(), size: len, sha256: hex(&hasher.finish()) };
-        let mut line = serde_json::to_vec(&entry)?;
-        line.push(b'\n');
+        self.done(FileEntry { path: path.as_str().to_owned(), size: len, sha256: hex(&hasher.finish()) })
+    }
+
+    fn done(&self, entry: FileEntry) -> io::Result<FileEntry> {
         let mut done = self.lock();
-        // One write per line, under the lock: lines do not mix, and a line cut short by a crash is not read.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(self.root.join("ledger"))?.write_all(&line)?;
-        done.insert(entry.path.clone(), entry.clone());
+        done.note(&entry)?;
+        done.bytes += entry.size;
+        done.files.insert(entry.path.clone(), entry.clone());
+        if done.files.len() >= WORTH_FILES || done.bytes >= WORTH_BYTES {
+            self.keep(&mut done)?;
+        }
         Ok(entry)
     }
 
     /// Makes the directories that a file is in. What an earlier attempt left there of another kind (a file where there is
     /// a directory now, or the other way round) gives way.
     fn clear_way(&self, path: &RelPath) -> io::Result<()> {
-        let tree = self.tree();
+        let tree = &self.tree;
         for (at, _) in path.as_str().match_indices('/') {
             let dir = tree.join(&path.as_str()[..at]);
             if fs::symlink_metadata(&dir).is_ok_and(|meta| !meta.is_dir()) {
@@ -214,7 +278,7 @@ impl Stage {
         for path in keep.clone() {
             keep.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
         }
-        let root = self.tree();
+        let root = &self.tree;
         let mut todo = vec![String::new()];
         while let Some(dir) = todo.pop() {
             for entry in fs::read_dir(root.join(&dir))? {
@@ -234,20 +298,20 @@ impl Stage {
 
     /// Makes a directory that is part of the results.
     pub(super) fn make_dir(&self, path: &RelPath) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(self.tree().join(path.as_str()))
+        DirBuilder::new().recursive(true).mode(0o700).create(self.tree.join(path.as_str()))
     }
 
     /// Removes all of it: it is published, or worthless.
     pub(super) fn remove(&self) -> io::Result<()> {
-        remove_tree(&self.root)
+        remove_stage(&self.tree)
     }
 
     fn part(&self, path: &RelPath) -> PathBuf {
         let digest = openssl::sha::sha256(path.as_str().as_bytes());
-        self.root.join("parts").join(hex(&digest[..16]))
+        side_of(&self.tree).join(hex(&digest[..16]))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, FileEntry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Finished> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -328,6 +392,19 @@ impl Partial {
     }
 }
 
+/// Whether there is such a directory; something else of that name, or somebody else's directory, is an error.
+fn is_own_dir(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+        Ok(meta) if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() => {
+            let text = format!("{} is in the way: remove it", path.display());
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+        }
+        Ok(_) => Ok(true),
+    }
+}
+
 fn note_of(part: &Path) -> PathBuf {
     part.with_extension("at")
 }
@@ -373,7 +450,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let parent = dir.path().join("results");
         let stage = Stage::open(&parent, Key(7), &about("a"), 0o022).expect("open");
-        assert_eq!(fs::metadata(stage.root()).expect("stat").permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(stage.tree()).expect("stat").permissions().mode() & 0o777, 0o700);
         let path = rel("sub/out");
         let mut partial = stage.start(&path).expect("start");
         partial.is_of(Some(("\"v1\"".into(), 10)));
@@ -391,7 +468,7 @@ mod tests {
         assert_eq!((entry.size, entry.sha256), (10, hex(&openssl::sha::sha256(b"helloworld"))));
         fs::OpenOptions::new()
             .append(true)
-            .open(stage.root().join("ledger"))
+            .open(side_of(stage.tree()).join("ledger"))
             .and_then(|mut f| f.write_all(b"{\"path\":\"torn"))
             .expect("tear");
 
@@ -442,13 +519,38 @@ mod tests {
     }
 
     #[test]
+    fn few_small_files_leave_nothing_to_remove_and_many_are_gone_on_with() {
+        let dir = tempfile::tempdir().expect("dir");
+        let open = || Stage::open(dir.path(), Key(1), &about("a"), 0o022).expect("open");
+        let stage = open();
+        let names: Vec<RelPath> = (0..WORTH_FILES).map(|n| rel(&format!("f{n}"))).collect();
+        for name in &names[1..] {
+            stage.put(name, b"x").expect("put");
+        }
+        assert!(!side_of(stage.tree()).exists());
+        assert!(open().is_new(), "a few are brought again");
+        let stage = open();
+        for name in &names {
+            stage.put(name, b"x").expect("put");
+        }
+        let again = open();
+        assert!(!again.is_new() && names.iter().all(|name| again.finished(name).is_some()));
+        again.remove().expect("remove");
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+    }
+
+    #[test]
     fn a_planted_link_is_not_followed() {
         let dir = tempfile::tempdir().expect("dir");
         let victim = dir.path().join("victim");
         fs::create_dir(&victim).expect("mkdir");
         fs::write(victim.join("precious"), "x").expect("write");
-        std::os::unix::fs::symlink(&victim, dir.path().join(stage_name("i", Key(1)))).expect("symlink");
-        assert!(Stage::open(dir.path(), Key(1), &about("a"), 0o022).is_err());
+        let tree = dir.path().join(stage_name("i", Key(1)));
+        for planted in [side_of(&tree), tree] {
+            std::os::unix::fs::symlink(&victim, &planted).expect("symlink");
+            assert!(Stage::open(dir.path(), Key(1), &about("a"), 0o022).is_err());
+            fs::remove_file(planted).expect("it is there");
+        }
         assert!(victim.join("precious").exists());
     }
 }
