@@ -141,7 +141,17 @@ impl Daemon {
         }
         tokio::task::block_in_place(|| lock::prepare_state(&config.state))?;
         let lock = Lock::take(&config.state)?;
-        let (store, loaded) = tokio::task::block_in_place(|| open(&config))?;
+        // Two things that take long, side by side.
+        let opening = {
+            let config = config.clone();
+            tokio::task::spawn_blocking(move || open(&config))
+        };
+        let hands = hands_config(&config, "", umask);
+        let client = tokio::task::block_in_place(|| hands.client());
+        let (store, loaded) = opening
+            .await
+            .map_err(|e| ApiError::new(Kind::Internal, format!("the job cache was not opened: {e}")))??;
+        let client = client.map_err(|e| unusable(&e))?;
         let instance_id = store.instance_id().to_owned();
         tracing::info!(
             instance = config.instance.name,
@@ -151,7 +161,7 @@ impl Daemon {
             "actd {} starts", env!("CARGO_PKG_VERSION")
         );
 
-        let hands = Hands::new(hands_config(&config, &instance_id, umask)).map_err(|e| unusable(&e))?;
+        let hands = Hands::new(HandsConfig { instance: instance_id.clone(), ..hands }, client);
         let owner = owner(&loaded);
         let (rejected, rejections) = mpsc::channel(16);
         let actor = tokio::task::block_in_place(|| {
@@ -517,14 +527,8 @@ fn unusable(e: &RemoteError) -> ApiError {
 }
 
 fn equip(hands: &Hands, state: &AuthState) {
-    let token = || state.token.as_ref().map(|t| t.secret().clone());
-    if let Err(e) = hands.equip(token(), state.proxy.as_deref()) {
-        tracing::error!("the proxy cannot be presented to WebDAV stores and computing elements: {e}");
-        // The aCT server wants the token only.
-        if let Err(e) = hands.equip(token(), None) {
-            tracing::error!("the new credential cannot be used: {e}");
-        }
-    }
+    let token = state.token.as_ref().map(|t| t.secret().clone());
+    hands.equip(token, state.proxy.as_ref());
 }
 
 fn engine_config(config: &Config) -> EngineConfig {

@@ -3,6 +3,7 @@
 //! `Expect: 100-continue` can be waited for. Neither follows redirects, retries, or takes a proxy from the environment.
 
 use std::error::Error;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -34,8 +35,12 @@ type HyperClient = Client<HttpsConnector<HttpConnector>, SendBody>;
 #[derive(Clone)]
 pub(super) enum Backend {
     Hyper { fresh: Box<HyperClient>, pooled: Box<HyperClient> },
-    Reqwest { fresh: reqwest::Client, pooled: reqwest::Client },
+    Reqwest { fresh: reqwest::Client, pooled: Arc<Pooled> },
 }
+
+/// Made when it is needed: to read all the roots of the system takes a tenth of a second and a megabyte, and many servers
+/// keep no connection. None: it cannot be made.
+type Pooled = LazyLock<Option<reqwest::Client>, Box<dyn FnOnce() -> Option<reqwest::Client> + Send>>;
 
 /// Why there is no answer.
 pub(super) struct NoAnswer {
@@ -62,12 +67,16 @@ impl Backend {
     }
 
     /// For the REST calls. `tls` makes a builder that knows whom to trust.
-    pub(super) fn reqwest(tls: &dyn Fn() -> reqwest::ClientBuilder, timeouts: &Timeouts) -> Result<Self, RemoteError> {
-        let build = |idle: usize| {
+    pub(super) fn reqwest(
+        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
+        timeouts: &Timeouts,
+    ) -> Result<Self, RemoteError> {
+        let connect = timeouts.connect;
+        let build = move |idle: usize| {
             tls()
                 .http1_only()
                 .tcp_nodelay(true)
-                .connect_timeout(timeouts.connect)
+                .connect_timeout(connect)
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .retry(reqwest::retry::never())
@@ -76,7 +85,9 @@ impl Backend {
                 .build()
                 .map_err(|e| RemoteError::new(ErrorClass::Local, "aCT server", format!("cannot set up TLS: {e}")))
         };
-        Ok(Self::Reqwest { fresh: build(0)?, pooled: build(POOL_SIZE)? })
+        let fresh = build(0)?;
+        let pooled: Box<dyn FnOnce() -> Option<reqwest::Client> + Send> = Box::new(move || build(POOL_SIZE).ok());
+        Ok(Self::Reqwest { fresh, pooled: Arc::new(LazyLock::new(pooled)) })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -99,7 +110,8 @@ impl Backend {
                 }
             }
             Self::Reqwest { fresh, pooled } => {
-                let client = if reuse == Reuse::Yes { pooled } else { fresh };
+                let pooled = if reuse == Reuse::Yes { LazyLock::force(pooled).as_ref() } else { None };
+                let client = pooled.unwrap_or(fresh);
                 let broken = |error: reqwest::Error| NoAnswer {
                     unsent: error.is_connect() || error.is_builder(),
                     error: error.into(),

@@ -107,7 +107,10 @@ impl Transport {
     }
 
     /// For REST calls that need no certificate of ours. `tls` makes a builder that knows whom to trust.
-    pub(crate) fn rest(tls: &dyn Fn() -> reqwest::ClientBuilder, timeouts: Timeouts) -> Result<Self, RemoteError> {
+    pub(crate) fn rest(
+        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
+        timeouts: Timeouts,
+    ) -> Result<Self, RemoteError> {
         Ok(Self { backend: Backend::reqwest(tls, &timeouts)?, timeouts })
     }
 

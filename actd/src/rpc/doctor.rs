@@ -350,8 +350,13 @@ async fn webdav(api: &Api, config: &Config) -> Vec<Check> {
         return vec![Check::new("webdav", Skip, "no `webdav:` is in the config file")];
     };
     let Ok(base) = Url::parse(base) else { return vec![Check::new("webdav", Fail, "`webdav:` is no URL")] };
-    let Some(client) = api.hands.webdav() else {
-        return vec![Check::new("webdav", Skip, "it cannot be asked without a proxy").hint("make one with `arcproxy`")];
+    let client = match api.hands.webdav() {
+        None => {
+            let check = Check::new("webdav", Skip, "it cannot be asked without a proxy");
+            return vec![check.hint("make one with `arcproxy`")];
+        }
+        Some(Err(e)) => return vec![Check::new("webdav", Fail, e.to_string())],
+        Some(Ok(client)) => client,
     };
     let name = format!("actd-probe-{:016x}", fastrand::u64(..));
     let (Some(dir), Some(file)) = (below(&base, &name), below(&base, &format!("{name}/probe"))) else {

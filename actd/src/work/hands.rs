@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{AcquireError, OnceCell, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,16 @@ pub struct HandsConfig {
     pub umask: u32,
 }
 
+impl HandsConfig {
+    /// The client of the aCT server, without a token. It reads all the roots of the system.
+    ///
+    /// # Errors
+    /// The server's URL cannot be used, or TLS cannot be set up.
+    pub fn client(&self) -> Result<ActClient, RemoteError> {
+        ActClient::new(self.url.clone(), None, self.trust.rest(), self.act)
+    }
+}
+
 /// The clients of one credential.
 #[derive(Debug)]
 pub(super) struct Tools {
@@ -66,8 +76,42 @@ pub(super) struct Tools {
     /// With `act`.
     pub(super) rows: RowReader,
     /// None: there is no proxy to present.
-    pub(super) webdav: Option<WebdavClient>,
-    pub(super) ce: Option<ArexClient>,
+    presenting: Option<Arc<Presenting>>,
+}
+
+/// The clients that present the proxy, made when they are first needed: each reads all the roots of the system, which
+/// takes a tenth of a second and a megabyte, and many users need neither.
+#[derive(Debug)]
+struct Presenting {
+    webdav: Late<WebdavClient>,
+    ce: Late<ArexClient>,
+}
+
+type Late<T> = LazyLock<Result<T, RemoteError>, Box<dyn FnOnce() -> Result<T, RemoteError> + Send>>;
+
+impl Presenting {
+    fn new(proxy: &Arc<Proxy>, config: &Arc<HandsConfig>) -> Self {
+        let (proxy_1, config_1) = (proxy.clone(), config.clone());
+        let webdav = move || {
+            let identity = connector(&config_1.trust, Some(&proxy_1))?;
+            WebdavClient::new(identity, connector(&config_1.trust, None)?, config_1.webdav)
+        };
+        let (proxy, config) = (proxy.clone(), config.clone());
+        let ce = move || ArexClient::new(connector(&config.trust, Some(&proxy))?, config.ce);
+        Self { webdav: LazyLock::new(Box::new(webdav)), ce: LazyLock::new(Box::new(ce)) }
+    }
+}
+
+impl Tools {
+    /// The client of WebDAV stores; none: there is no proxy to present.
+    pub(super) fn webdav(&self) -> Option<Result<&WebdavClient, RemoteError>> {
+        Some(LazyLock::force(&self.presenting.as_ref()?.webdav).as_ref().map_err(Clone::clone))
+    }
+
+    /// The client of computing elements; none: there is no proxy to present.
+    pub(super) fn ce(&self) -> Option<Result<&ArexClient, RemoteError>> {
+        Some(LazyLock::force(&self.presenting.as_ref()?.ce).as_ref().map_err(Clone::clone))
+    }
 }
 
 /// Places of which there may be more or fewer from now on.
@@ -130,14 +174,11 @@ pub(super) struct Inner {
 pub struct Hands(pub(super) Arc<Inner>);
 
 impl Hands {
-    /// Hands without a credential yet; [`Hands::equip`] gives them one.
-    ///
-    /// # Errors
-    /// The server's URL cannot be used, or TLS cannot be set up.
-    pub fn new(config: HandsConfig) -> Result<Self, RemoteError> {
-        let act = ActClient::new(config.url.clone(), None, &config.trust.rest(), config.act)?;
-        let tools = Tools { act, rows: RowReader::default(), webdav: None, ce: None };
-        Ok(Self(Arc::new(Inner {
+    /// Hands without a credential yet, with the client that the configuration makes; [`Hands::equip`] gives them one.
+    #[must_use]
+    pub fn new(config: HandsConfig, act: ActClient) -> Self {
+        let tools = Tools { act, rows: RowReader::default(), presenting: None };
+        Self(Arc::new(Inner {
             uploads: Places::new(config.uploads),
             downloads: Places::new(config.downloads),
             pace: Pace::new(config.rate),
@@ -150,39 +191,28 @@ impl Hands {
             columns: OnceCell::new(),
             started: std::time::Instant::now(),
             config: RwLock::new(Arc::new(config)),
-        })))
+        }))
     }
 
     /// From now on work uses this token and this proxy. Work that runs already goes on with the old ones. Call it before
     /// the engine is told of the new credential.
-    ///
-    /// # Errors
-    /// TLS cannot be set up with the proxy; then nothing has changed.
-    pub fn equip(&self, token: Option<Secret>, proxy: Option<&Proxy>) -> Result<(), RemoteError> {
-        let config = &self.0.config();
+    pub fn equip(&self, token: Option<Secret>, proxy: Option<&Arc<Proxy>>) {
+        let config = self.0.config();
         let act = self.0.tools().act.with_token(token);
-        let (webdav, ce) = match proxy {
-            None => (None, None),
-            Some(proxy) => {
-                let identity = || connector(&config.trust, Some(proxy));
-                let webdav = WebdavClient::new(identity()?, connector(&config.trust, None)?, config.webdav)?;
-                (Some(webdav), Some(ArexClient::new(identity()?, config.ce)?))
-            }
-        };
-        let tools = Arc::new(Tools { act, rows: RowReader::default(), webdav, ce });
+        let presenting = proxy.map(|proxy| Arc::new(Presenting::new(proxy, &config)));
+        let tools = Arc::new(Tools { act, rows: RowReader::default(), presenting });
         *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
-        Ok(())
     }
 
     /// Goes by another configuration from now on: limits, whom to trust, what is allowed. Work that is under way ends as it
     /// was begun; clients that present the proxy follow with the next [`Hands::equip`].
     ///
     /// # Errors
-    /// As for [`Hands::new`]; then nothing has changed.
+    /// As for [`HandsConfig::client`]; then nothing has changed.
     pub fn configure(&self, new: HandsConfig) -> Result<(), RemoteError> {
         let old = self.0.tools();
-        let act = old.act.rebuilt(&new.trust.rest(), new.act)?;
-        let tools = Tools { act, rows: RowReader::default(), webdav: old.webdav.clone(), ce: old.ce.clone() };
+        let act = old.act.rebuilt(new.trust.rest(), new.act)?;
+        let tools = Tools { act, rows: RowReader::default(), presenting: old.presenting.clone() };
         *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tools);
         self.0.pace.set(new.rate);
         let too_many = (self.0.uploads.resize(new.uploads), self.0.downloads.resize(new.downloads));
@@ -204,8 +234,8 @@ impl Hands {
 
     /// The client of WebDAV stores with the proxy in force; none: there is no proxy.
     #[must_use]
-    pub fn webdav(&self) -> Option<WebdavClient> {
-        self.0.tools().webdav.clone()
+    pub fn webdav(&self) -> Option<Result<WebdavClient, RemoteError>> {
+        Some(self.0.tools().webdav()?.cloned())
     }
 
     /// Does a piece of work with the credential that is in force at the moment of the call. It must be polled to its end;

@@ -142,10 +142,11 @@ impl Hands {
                 "the job's address at its computing element is not one of A-REX's REST interface",
             )
         })?;
-        let client = self.0.tools().ce.clone();
-        let client = client
+        let tools = self.0.tools();
+        let client = tools
+            .ce()
             .ok_or_else(|| Fault::new(Class::Auth, "there is no valid proxy to present to the computing element"))?;
-        Ok((client, address))
+        Ok((client.map_err(|error| trouble::remote(&error, Repeat::Harmless))?.clone(), address))
     }
 }
 

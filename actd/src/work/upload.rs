@@ -268,11 +268,11 @@ pub(super) fn shared_url(base: &Url, file: &str) -> Result<Url, Fault> {
 pub(super) fn store<'a>(tools: &'a Tools, place: &str) -> Result<(&'a WebdavClient, Url), Fault> {
     let url = Url::parse(place)
         .map_err(|e| Fault::new(Class::Local, format!("the WebDAV URL {place} cannot be used: {e}")))?;
-    let store = tools.webdav.as_ref().ok_or_else(|| {
+    let store = tools.webdav().ok_or_else(|| {
         let why = format!("there is no valid proxy to present to {}", url.origin().ascii_serialization());
         Fault::new(Class::Transient, why)
     })?;
-    Ok((store, url))
+    Ok((store.map_err(|error| trouble::remote(&error, Repeat::Harmless))?, url))
 }
 
 /// An input as it was recorded.

@@ -61,7 +61,7 @@ impl Sandbox {
         let timeouts = Timeouts { connect: s(seconds), head: s(seconds), idle: s(seconds), total: s(60) };
         let tls = self.trust().rest();
         let options = ActOptions { timeouts, ..ActOptions::default() };
-        ActClient::new(Url::parse(self.text("server")).expect("url"), None, &tls, options).expect("client")
+        ActClient::new(Url::parse(self.text("server")).expect("url"), None, tls, options).expect("client")
     }
 
     pub(crate) async fn user(&self) -> ActClient {

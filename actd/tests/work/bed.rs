@@ -264,10 +264,11 @@ pub(crate) fn configuration(info: &Value, state_dir: &Path) -> HandsConfig {
 
 /// Hands with the sandbox's user's proxy, delegated.
 pub(crate) async fn hands(info: &Value, config: HandsConfig) -> Hands {
-    let hands = Hands::new(config).expect("hands");
+    let client = config.client().expect("a client");
+    let hands = Hands::new(config, client);
     let proxy = Proxy::load(Path::new(info["proxy"].as_str().expect("proxy"))).expect("proxy");
     let token = delegate(&hands.act(), &proxy).await.expect("delegate");
-    hands.equip(Some(token.secret().clone()), Some(&proxy)).expect("equip");
+    hands.equip(Some(token.secret().clone()), Some(&Arc::new(proxy)));
     hands
 }
 

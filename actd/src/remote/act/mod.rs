@@ -118,7 +118,7 @@ impl ActClient {
     pub fn new(
         base: Url,
         token: Option<Secret>,
-        tls: &dyn Fn() -> reqwest::ClientBuilder,
+        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
         options: ActOptions,
     ) -> Result<Self, RemoteError> {
         let what = format!("aCT server {}", base.origin().ascii_serialization());
@@ -159,7 +159,11 @@ impl ActClient {
     ///
     /// # Errors
     /// As for [`ActClient::new`].
-    pub fn rebuilt(&self, tls: &dyn Fn() -> reqwest::ClientBuilder, options: ActOptions) -> Result<Self, RemoteError> {
+    pub fn rebuilt(
+        &self,
+        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
+        options: ActOptions,
+    ) -> Result<Self, RemoteError> {
         let new = Self::new(self.shared.base.clone(), None, tls, options)?;
         *new.shared.clock.lock().unwrap_or_else(PoisonError::into_inner) = self.clock();
         new.shared.keeps_alive.store(self.shared.keeps_alive.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -21,7 +21,7 @@ fn options() -> ActOptions {
 
 fn client_to(url: &Url) -> ActClient {
     let tls = Trust::default().rest();
-    ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), &tls, options()).expect("client")
+    ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), tls, options()).expect("client")
 }
 
 async fn server(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (TestServer, ActClient) {
@@ -205,7 +205,7 @@ async fn the_token_stays_home() {
 
     let new = |url: &str, allow_http| {
         let tls = Trust::default().rest();
-        ActClient::new(Url::parse(url).expect("url"), None, &tls, ActOptions { allow_http, ..options() }).map(drop)
+        ActClient::new(Url::parse(url).expect("url"), None, tls, ActOptions { allow_http, ..options() }).map(drop)
     };
     assert!(new("http://act.example.org", false).is_err());
     assert!(new("http://act.example.org", true).is_ok());
@@ -452,7 +452,7 @@ async fn tls_is_verified() {
     let server = TestServer::tls(pki.acceptor(false), |_, _| Some(json("200 OK", "{}"))).await;
     let info = async |url: &Url, trust: Trust| {
         let tls = trust.rest();
-        let client = ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), &tls, options()).expect("client");
+        let client = ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), tls, options()).expect("client");
         client.info().await
     };
     info(&server.url, Trust::new(Some(pki.ca_dir()))).await.expect("the CA directory is used");
