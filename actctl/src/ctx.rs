@@ -140,7 +140,10 @@ impl Session<'_> {
                             self.client = client;
                             self.shown.store(0, Ordering::Relaxed);
                         }
-                        Err(f) if since.elapsed() >= RECONNECT_FOR => return Err(f),
+                        // A job cache that cannot be written does not mend itself.
+                        Err(f) if f.kind == Kind::StoreFailed.word() || since.elapsed() >= RECONNECT_FOR => {
+                            return Err(f);
+                        }
                         Err(f) => self.ctx.out.debug(&f.message),
                     }
                 }

@@ -4,6 +4,7 @@
 use std::io::IsTerminal;
 
 use act_proto::Method;
+use act_proto::error::Kind;
 use act_proto::jobs::{Bulk as Reply, BulkItem, BulkParams};
 use serde_json::json;
 
@@ -79,7 +80,7 @@ where
     let mut all = Reply::default();
     for filter in pick.chunks() {
         let params = BulkParams { filter, webdav: args.webdav.webdav.clone(), dry_run };
-        let reply = session.call::<M>(&params).await?;
+        let reply = session.call::<M>(&params).await.map_err(unanswered)?;
         all.ok.extend(reply.ok);
         all.failed.extend(reply.failed);
         all.skipped.extend(reply.skipped);
@@ -87,6 +88,17 @@ where
         all.foreign += reply.foreign;
     }
     Ok(all)
+}
+
+/// The daemon ended in the middle: nobody knows how far it came, but it does. Not called again by itself: a job that was
+/// resubmitted may have failed again meanwhile.
+fn unanswered(failure: Failure) -> Failure {
+    if failure.kind != Kind::Stopping.word() {
+        return failure;
+    }
+    failure.hint(
+        "what it had taken down is done when it runs again: look with `actctl stat`, then run the command again for the rest",
+    )
 }
 
 /// Shows what would be done and asks.

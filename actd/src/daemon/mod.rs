@@ -477,6 +477,7 @@ pub(crate) fn store_error(e: &StoreError) -> ApiError {
         StoreError::Record { source: crate::store::record::RecordError::Newer(_), .. } => {
             "use the newer actd, or another state directory (`actd.state`); nothing was changed"
         }
+        StoreError::Full { .. } => "make room on it, then start again; what was accepted is kept",
         StoreError::Sled { .. } | StoreError::Incomplete { .. } | StoreError::Record { .. } => {
             "nothing was changed; `actd --recover` keeps every record that can be read and puts the old cache aside"
         }

@@ -35,6 +35,7 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -62,6 +63,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What sled said.
         why: String,
+    },
+    /// There is no room to write.
+    #[error("the disk of the state directory is full: the job cache {path} cannot be written")]
+    Full {
+        /// Its directory.
+        path: PathBuf,
     },
     /// What was committed is not there any more.
     #[error("the job cache {path} is damaged: its last {missing} changes are missing")]
@@ -172,12 +179,7 @@ impl Store {
         };
         compact::put_right(&path).map_err(io(&path))?;
         let broken = |why: String| StoreError::Sled { path: path.clone(), why };
-        let open = || {
-            compact::open(&path, CACHE).map_err(|e| match e {
-                sled::Error::Corruption { .. } => broken("its file is damaged".into()),
-                e => broken(e.to_string()),
-            })
-        };
+        let open = || compact::open(&path, CACHE).map_err(|e| of_sled(&path, &e));
         let mut db = open()?;
         if compact::compact(&db, &path, CACHE).map_err(broken)? {
             drop(db);
@@ -210,7 +212,7 @@ impl Store {
     }
 
     fn sled_error(&self, e: &sled::Error) -> StoreError {
-        StoreError::Sled { path: self.path.clone(), why: e.to_string() }
+        of_sled(&self.path, e)
     }
 
     /// A random name of this state directory, made when it was.
@@ -301,6 +303,17 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+fn of_sled(path: &Path, e: &sled::Error) -> StoreError {
+    let path = path.to_owned();
+    match e {
+        sled::Error::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            StoreError::Full { path }
+        }
+        sled::Error::Corruption { .. } => StoreError::Sled { path, why: "its file is damaged".into() },
+        e => StoreError::Sled { path, why: e.to_string() },
     }
 }
 

@@ -44,7 +44,7 @@ fn phases() -> Vec<Phase> {
     ]
 }
 
-fn jobs() -> Vec<Job> {
+pub(super) fn jobs() -> Vec<Job> {
     let states = [
         None,
         Some("tosubmit"),

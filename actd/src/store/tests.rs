@@ -253,3 +253,47 @@ fn a_file_that_is_mostly_dead_is_rewritten_by_the_next_start() {
     assert_eq!(Store::open(dir.path()).unwrap().load().unwrap().jobs, jobs);
     assert!(size() < before / 4, "{before} and then {} bytes", size());
 }
+
+/// Jobs come, live and are forgotten, many times as many as are remembered at any time: the file stops growing.
+/// `ACT_TESTS_JOBS` and `ACT_TESTS_REMEMBERED` make it a longer life.
+#[test]
+fn a_long_life_does_not_make_the_file_grow_without_bound() {
+    const TOGETHER: u64 = 20;
+    let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |n| n.parse().expect("a number"));
+    let (jobs, remembered) = (number("ACT_TESTS_JOBS", 800), number("ACT_TESTS_REMEMBERED", 100));
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let samples = samples::jobs();
+    let (mut seq, mut sizes) = (0, Vec::new());
+    for (turn, first) in (0..jobs).step_by(TOGETHER as usize).enumerate() {
+        for (step, sample) in samples.iter().enumerate() {
+            let mut batch = Batch::default();
+            for key in first + 1..=first + TOGETHER {
+                let phase = match &sample.phase {
+                    _ if step + 1 == samples.len() => closed(key as i64),
+                    Phase::Closed { .. } => Phase::Active { id: key },
+                    phase => phase.clone(),
+                };
+                batch.job(&Job { phase, leftovers: vec![], ..Job { key: Key(key), ..sample.clone() } }).unwrap();
+                if step == 0 {
+                    batch.spec(Key(key), &spec()).unwrap();
+                    batch.client_ref(&format!("a-reference-of-some-length/{key}"), Key(key));
+                    batch.next_key(key + 1);
+                }
+                seq += 1;
+                batch.event(seq, &EventRecord { text: "x".repeat(120), ..event(key, key as i64) }).unwrap();
+            }
+            store.commit(batch).unwrap();
+        }
+        if turn % 5 == 4 {
+            let before = Time(first.saturating_sub(remembered) as i64);
+            store.prune(&Retention { closed_before: before, events_before: before, most_events: 1_000_000 }).unwrap();
+            let live: usize = store.tree.iter().map(|item| item.map_or(0, |(k, v)| k.len() + v.len())).sum();
+            sizes.push(fs::metadata(dir.path().join("jobs.sled/db")).unwrap().len());
+            println!("{first} jobs, {live} bytes live, file {}", sizes.last().unwrap());
+        }
+    }
+    let half = sizes.len() / 2;
+    let (early, late) = (sizes[..half].iter().max().unwrap(), sizes[half..].iter().max().unwrap());
+    assert!(*late <= early * 2, "{sizes:?}");
+}

@@ -36,6 +36,7 @@ async fn delete_dir(hands: &Inner, tools: &Tools, id: ServerId, base: &str) -> R
 
 async fn delete_files(hands: &Inner, tools: &Tools, base: &str, files: &[Arc<str>]) -> Result<(), Fault> {
     if files.is_empty() {
+        failpoint!("shared.kept");
         return Ok(());
     }
     let (store, base) = store(tools, base)?;

@@ -127,6 +127,7 @@ impl Upload<'_> {
             place = self.hands.staged.turn(url.as_str()) => place,
         };
         if place.is_there() {
+            failpoint!("shared.believed");
             return Ok(());
         }
         // Whoever began the file's life is sure to find nothing there, but for what a crash left of its own upload.
@@ -138,6 +139,7 @@ impl Upload<'_> {
             let found = found.map_err(|e| here(trouble::store(&e)))?;
             if found.is_some_and(|stat| stat.size == Some(input.size) && stat.is_dir != Some(true)) {
                 place.seen();
+                failpoint!("shared.found");
                 return Ok(());
             }
         }

@@ -75,6 +75,21 @@ impl Trial<'_> {
         self.world.user.actctl(args)
     }
 
+    /// Runs a verb that is not repeated by itself. If the daemon dies under it, it says so, and what to do.
+    #[track_caller]
+    pub(super) fn ask(&self, args: &[&str]) {
+        let ran = self.actctl(args);
+        match ran.code {
+            Some(0) => {}
+            Some(8) => {
+                assert!(ran.stderr.contains("hint: "), "{ran}");
+                let is_lost = ran.stderr.contains("connection to the daemon was lost");
+                assert!(!is_lost || ran.stderr.contains("what it had taken down is done"), "{ran}");
+            }
+            _ => panic!("{ran}"),
+        }
+    }
+
     /// Cleans a job, however often the daemon dies meanwhile.
     #[track_caller]
     pub(super) fn clean(&self, name: &str) {

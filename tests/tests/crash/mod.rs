@@ -68,7 +68,7 @@ fn a_submission_and_its_results() {
 struct Staging;
 
 impl Scenario for Staging {
-    const ABOUT: &'static [&'static str] = &["webdav.", "create.after", "confirm."];
+    const ABOUT: &'static [&'static str] = &["webdav.", "shared.", "create.after", "confirm."];
 
     fn act(trial: &Trial<'_>) {
         submit(trial, &["--webdav"]);
@@ -76,6 +76,35 @@ impl Scenario for Staging {
 
     fn check(trial: &Trial<'_>) {
         check_submitted(trial);
+    }
+}
+
+/// A job begins to need a file while the last one that did comes to its end.
+struct Sharing;
+
+impl Scenario for Sharing {
+    const ABOUT: &'static [&'static str] = &["webdav.", "shared."];
+
+    fn act(trial: &Trial<'_>) {
+        submit(trial, &["--webdav"]);
+        let (name, file) = (trial.name("later"), format!("{}.txt", trial.name("later")));
+        trial.world.user.write(&file, input(&trial.name("batch")));
+        trial.world.user.write(&format!("{name}.xrsl"), xrsl::cat(&name, &file));
+        let _ = trial.actctl(&["sub", "--webdav", &format!("{name}.xrsl")]).ok();
+    }
+
+    fn check(trial: &Trial<'_>) {
+        check_submitted(trial);
+        let job = trial.wait_phase(&trial.name("later"), "stored");
+        trial.ran(&trial.name("later"), 1);
+        verify(Path::new(&job.results.expect("results")), &input(&trial.name("batch")));
+    }
+}
+
+#[test]
+fn jobs_that_share_inputs_one_after_the_other() {
+    if std::env::var_os("ACT_TESTS_FULL").is_some() {
+        every_point::<Sharing>();
     }
 }
 
@@ -178,7 +207,7 @@ impl Scenario for Clean {
     }
 
     fn act(trial: &Trial<'_>) {
-        let _ = trial.actctl(&["clean", &trial.name("good"), &trial.name("bad")]);
+        trial.ask(&["clean", &trial.name("good"), &trial.name("bad")]);
     }
 
     fn check(trial: &Trial<'_>) {
@@ -212,7 +241,7 @@ impl Scenario for Kill {
     }
 
     fn act(trial: &Trial<'_>) {
-        let _ = trial.actctl(&["kill", &trial.name("endless")]);
+        trial.ask(&["kill", &trial.name("endless")]);
     }
 
     fn check(trial: &Trial<'_>) {
@@ -248,7 +277,7 @@ impl Scenario for Resubmission {
     }
 
     fn act(trial: &Trial<'_>) {
-        let _ = trial.actctl(&["resub", &trial.name("fails")]);
+        trial.ask(&["resub", &trial.name("fails")]);
     }
 
     fn check(trial: &Trial<'_>) {

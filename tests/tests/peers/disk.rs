@@ -79,6 +79,58 @@ fn a_full_state_directory_loses_no_job() {
     }
 }
 
+/// The disk of the state directory is full again and again while jobs are submitted, run and come home.
+#[test]
+fn a_state_directory_that_fills_up_in_the_middle() {
+    let world = World::with(&["--workers", "4"], &["orphans: 1s"]);
+    let user = &world.user;
+    let disk = Disk::mount(&user.root().join("state"), "8m");
+    let _ = user.actctl(&["proxy"]).ok();
+    let ballast = disk.0.join("ballast");
+    let (mut taken, mut number) = (Vec::new(), 0);
+    for _ in 0..3 {
+        // To the last block, while the jobs of before are on their way. What sled has in its file it can still fill.
+        let _ = fs::write(&ballast, vec![1; 10 << 20]);
+        wait_for("the disk to be full", LONG, || {
+            number += 1;
+            let (name, input) = (format!("job-{number}"), format!("in-{number}.txt"));
+            user.write(&input, format!("{name}\n").repeat(500));
+            user.write("job.xrsl", xrsl::cat(&name, &input));
+            let sub = user.actctl(&["sub", "--detach", "job.xrsl"]);
+            match sub.code {
+                Some(0) => taken.push(name),
+                // With a reason, and what to do; or the daemon has just ended.
+                Some(6 | 8) if sub.stderr.contains("hint:") => return Ok(()),
+                _ => panic!("{sub}"),
+            }
+            Err(sub.to_string())
+        });
+        fs::remove_file(&ballast).unwrap();
+        // The next command starts the daemon again, as a service manager would.
+        wait_for("the daemon to answer again", LONG, || {
+            let stat = user.actctl(&["stat"]);
+            if stat.code == Some(0) { Ok(()) } else { Err(stat.to_string()) }
+        });
+    }
+    println!("{} of {number} taken", taken.len());
+    let jobs = wait_for("all jobs to be stored", LONG * 2, || {
+        let jobs = user.jobs();
+        let stored = jobs.iter().filter(|job| act_tests::user::word(&job.phase) == "stored").count();
+        if stored == jobs.len() { Ok(jobs) } else { Err(format!("{stored} of {jobs:?}")) }
+    });
+    world.sandbox.wait_empty();
+    let names: Vec<&str> = jobs.iter().filter_map(|job| job.name.as_deref()).collect();
+    for name in &taken {
+        assert!(names.contains(&name.as_str()), "{name} was taken, and is not there");
+    }
+    for (job, name) in jobs.iter().zip(&names) {
+        assert_eq!(world.sandbox.runs_of(name), 1, "{name}");
+        let out = fs::read_to_string(Path::new(job.results.as_deref().unwrap()).join("out.txt")).unwrap();
+        assert_eq!(out, format!("{name}\n").repeat(500));
+    }
+    world.sandbox.assert_no_violations();
+}
+
 /// Home, state and results on a disk of 50 MB, and twice as much to come.
 #[test]
 fn everything_on_a_disk_of_fifty_megabytes() {
