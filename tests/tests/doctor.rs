@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use act_tests::ran::Ran;
+use act_tests::wait::{LONG, wait_for};
 use act_tests::world::World;
 use act_tests::xrsl;
 use serde_json::{Value, json};
@@ -52,8 +53,11 @@ fn a_healthy_setup() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_remedy() {
-    let mut world = World::with(&[], &["dirs: [~/nowhere]"]);
+    let mut world = World::with(&[], &["dirs: [~/nowhere]", "min_free_disk: 900TB"]);
     world.user.set_env("X509_USER_PROXY", "/nonexistent/proxy");
+    let authorities = world.user.root().join("authorities");
+    fs::create_dir(&authorities).unwrap();
+    world.user.set_env("X509_CERT_DIR", &authorities.display().to_string());
     let (ran, report) = doctor(&world);
     assert_eq!(ran.code, Some(1));
     let (state, words) = check(&report, "proxy");
@@ -62,6 +66,32 @@ fn what_is_wrong_is_named_with_its_remedy() {
     assert_eq!(check(&report, "webdav").0, "skip");
     let (state, words) = check(&report, "dir");
     assert!(state == "warn" && words.contains("nowhere"), "{words}");
+    let (state, words) = check(&report, "disk");
+    assert!(state == "fail" && words.contains("actd.min_free_disk"), "{words}");
+    let (state, words) = check(&report, "ca");
+    assert!(state == "warn" && words.contains("no CA is in") && words.contains("openssl rehash"), "{words}");
+    // The right CA under a name that nobody looks for; and with a revocation list that is out of date.
+    let sandbox = world.sandbox.info().dir.join("pki/authority");
+    let (cert, key) = (sandbox.join("cert.pem"), sandbox.join("key.pem"));
+    fs::copy(&cert, authorities.join("00000000.0")).unwrap();
+    let (_, report) = doctor(&world);
+    let (state, words) = check(&report, "ca");
+    assert!(state == "warn" && words.contains("have names that OpenSSL does not look for"), "{words}");
+    let script = format!(
+        "h=$(openssl x509 -hash -noout -in {cert}) && cp {cert} $h.0 && touch index && printf 01 >number && \
+         printf '[ca]\\ndefault_ca=a\\n[a]\\ndatabase=index\\ncrlnumber=number\\ndefault_md=sha256\\n' >cnf && \
+         openssl ca -gencrl -config cnf -cert {cert} -keyfile {key} -crlsec 1 -out $h.r0 2>&1",
+        cert = cert.display(),
+        key = key.display()
+    );
+    let ran = std::process::Command::new("sh").args(["-c", &script]).current_dir(&authorities).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    wait_for("a list out of date", LONG, || {
+        let (_, report) = doctor(&world);
+        let (state, words) = check(&report, "ca");
+        let told = state == "warn" && words.contains(".r0") && words.contains("fetch-crl");
+        if told { Ok(()) } else { Err(words) }
+    });
 }
 
 #[test]
