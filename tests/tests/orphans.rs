@@ -7,6 +7,8 @@ use act_tests::user::User;
 use act_tests::{LONG, World, wait_for, xrsl};
 use serde_json::json;
 
+use crate::restart::{check, kill_after, write_job};
+
 /// `curl` as the user, at the server.
 fn curl(world: &World, user: &User, args: &str) -> act_tests::Ran {
     let server = world.sandbox.info().server.trim_end_matches('/');
@@ -81,4 +83,46 @@ fn leftovers_go_within_minutes_if_nobody_else_is_at_work() {
     wait_for("lists for a while", LONG * 2, || if lists() >= seen + 60 { Ok(()) } else { Err(lists().to_string()) });
     assert_eq!(rows(&crowd).len(), 1, "somebody else may be uploading for it");
     assert_eq!((alone.sandbox.runs_of("a"), crowd.sandbox.runs_of("c")), (1, 1));
+}
+
+/// Answers are lost and the daemon is killed while jobs are submitted one by one. With the settings of a user who has set
+/// nothing the server is empty some minutes later.
+#[test]
+fn what_a_bad_network_and_kills_leave_goes_within_minutes() {
+    const JOBS: usize = 40;
+    if std::env::var_os("ACT_TESTS_FULL").is_none() {
+        return;
+    }
+    let world = World::ready_with(&["--workers", "4"], &[]);
+    let user = &world.user;
+    // Of the requests for rows one in three is carried out and not answered, one in three is not even carried out.
+    for (skip, execute) in [(0, true), (1, false)] {
+        let fault = json!({"kind": "reset", "execute": execute});
+        world.sandbox.fault(&json!({"method": "POST", "path": "/jobs", "every": 3, "skip": skip, "fault": fault}));
+    }
+    let mut seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    for number in 0..JOBS {
+        let file = write_job(&world, number);
+        let _ = user.actctl(&["sub", "--detach", &file]).ok();
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if number % 4 == 0 {
+            kill_after(&world, &[(seed >> 33) % 300]);
+        }
+    }
+    let begin = Instant::now();
+    wait_for("all jobs to be stored", LONG * 5, || {
+        let jobs = user.jobs();
+        let stored = jobs.iter().filter(|job| act_tests::user::word(&job.phase) == "stored").count();
+        if stored == JOBS { Ok(()) } else { Err(format!("{stored} of {}", jobs.len())) }
+    });
+    let left = rows(&world).len();
+    println!("{left} rows left when all jobs are stored, after {:?}", begin.elapsed());
+    assert!(left > 0, "the campaign met no trouble");
+    wait_for("the server to be empty", Duration::from_secs(400), || match rows(&world).len() {
+        0 => Ok(()),
+        n => Err(n.to_string()),
+    });
+    println!("none after {:?}", begin.elapsed());
+    check(&world, JOBS);
 }
