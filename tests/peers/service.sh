@@ -88,7 +88,8 @@ pid=$(show MainPID)
 actctl daemon stop
 [ "$(show MainPID)" = 0 ] || fail "it still runs"
 if actctl daemon status; then fail "status must not start it"; fi
-[ "$(show MainPID)" = 0 ] || fail "status has started it"
+has "$(actctl daemon list)" "no"
+[ "$(show MainPID)" = 0 ] || fail "status or list has started it"
 actctl stat
 pid_is_new "$pid" || fail "it was not activated"
 

@@ -161,12 +161,13 @@ async fn list(ctx: &Ctx) -> Outcome {
     names.sort();
     let mut items = Vec::new();
     for name in names {
-        let lock = read_lock(&root.join(&name)).ok().flatten();
-        let socket = lock.as_ref().map_or_else(
-            || act_proto::instance::runtime_dir().join(format!("{name}.sock")),
-            |lock| lock.socket.clone(),
-        );
-        let client = connect::at(ctx, &socket).await.ok().flatten();
+        // Connecting to a socket of the service manager's would start one.
+        let client = match read_lock(&root.join(&name)) {
+            Ok(Some(lock)) if connect::is_held(&root.join(&name)) => {
+                connect::at(ctx, &lock.socket).await.ok().flatten()
+            }
+            _ => None,
+        };
         let hello = client.as_ref().map(act_proto::Client::hello);
         items.push(json!({
             "instance": name, "running": hello.is_some(), "pid": hello.map(|h| h.pid),
