@@ -20,9 +20,17 @@ fn rows(world: &World) -> Vec<u64> {
     world.sandbox.jobs().iter().map(|row| row.id).collect()
 }
 
+/// Whether this is a long run: each of these waits for what takes its time.
+fn is_full() -> bool {
+    std::env::var_os("ACT_TESTS_FULL").is_some()
+}
+
 /// Another machine takes the row for a leftover of its own and cancels it, just when the answer to the description is lost.
 #[test]
 fn a_row_that_is_cancelled_under_its_lost_description_costs_no_job() {
+    if !is_full() {
+        return;
+    }
     let world = World::ready();
     let user = &world.user;
     world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs", "fault": {"kind": "reset"}}));
@@ -43,10 +51,37 @@ fn a_row_that_is_cancelled_under_its_lost_description_costs_no_job() {
     world.sandbox.assert_no_violations();
 }
 
+/// One machine has lost a request that was never carried out, and is set to wait for almost nothing: it takes the row of
+/// another one, which is still uploading, for its own leftover. The other one asks for a new row; that is all.
+#[test]
+fn a_row_that_is_taken_under_an_upload_costs_no_job() {
+    if !is_full() {
+        return;
+    }
+    let world = World::ready_with(&["--workers", "4"], &["orphans: 1s"]);
+    let (hasty, other) = (&world.user, world.machine("other", &[]));
+    let _ = other.actctl(&["proxy"]).ok();
+    world.sandbox.fault(&json!({"method": "POST", "path": "/jobs", "count": 1, "fault": {"kind": "reset"}}));
+    hasty.write("a.xrsl", xrsl::shell("a", "echo a"));
+    let _ = hasty.actctl(&["sub", "a.xrsl"]).ok();
+    let slow = json!({"method": "PUT", "path": "/jobs/*/data/*", "count": 1, "fault": {"kind": "delay", "ms": 10_000}});
+    world.sandbox.fault(&slow);
+    other.write("in.txt", "input of b\n");
+    other.write("b.xrsl", xrsl::cat("b", "in.txt"));
+    let _ = other.actctl(&["sub", "--detach", "b.xrsl"]).ok();
+    let job = other.wait_phase("b", "stored");
+    hasty.wait_phase("a", "stored");
+    let cancelled = world.sandbox.journal("PATCH", "/jobs");
+    assert!(!cancelled.is_empty(), "nobody took the row: {job:?}");
+    assert_eq!((world.sandbox.runs_of("a"), world.sandbox.runs_of("b")), (1, 1));
+    world.sandbox.wait_empty();
+    world.sandbox.assert_no_violations();
+}
+
 /// With the settings of a user who has set nothing.
 #[test]
 fn leftovers_go_within_minutes_if_nobody_else_is_at_work() {
-    if std::env::var_os("ACT_TESTS_FULL").is_none() {
+    if !is_full() {
         return;
     }
     let lose_one = |world: &World, name: &str| {
@@ -90,7 +125,7 @@ fn leftovers_go_within_minutes_if_nobody_else_is_at_work() {
 #[test]
 fn what_a_bad_network_and_kills_leave_goes_within_minutes() {
     const JOBS: usize = 40;
-    if std::env::var_os("ACT_TESTS_FULL").is_none() {
+    if !is_full() {
         return;
     }
     let world = World::ready_with(&["--workers", "4"], &[]);
