@@ -1,12 +1,9 @@
-//! Files and directories that appear at once or not at all, and survive a power cut once reported done.
+//! Files that appear at once or not at all, and survive a power cut once reported done.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-
-/// Most directories of one name that [`reserve_dir`] makes beside each other.
-const MAX_SUFFIX: u32 = 100_000;
 
 /// Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
 ///
@@ -44,33 +41,6 @@ pub fn begin_writeback(file: &File, offset: u64, len: u64) {
     unsafe {
         libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
     }
-}
-
-/// Makes a new directory `name` in `parent`, or `name_1`, `name_2`... if that exists already: mkdir decides, so two
-/// callers never get the same one. `name` must be a single safe part (see [`super::RelPath::top`]). Durable when it returns.
-pub fn reserve_dir(parent: &Path, name: &str) -> io::Result<PathBuf> {
-    let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidInput, e);
-    super::RelPath::top(name).map_err(|e| invalid(e.to_string()))?;
-    for n in 0..MAX_SUFFIX {
-        let suffix = if n == 0 { String::new() } else { format!("_{n}") };
-        let mut stem = name.len().min(super::name::MAX_SEGMENT - suffix.len());
-        while !name.is_char_boundary(stem) {
-            stem -= 1;
-        }
-        let path = parent.join(format!("{}{suffix}", &name[..stem]));
-        match std::fs::create_dir(&path) {
-            Ok(()) => {
-                fsync_dir(parent)?;
-                return Ok(path);
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(with_path(&e, &path)),
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        format!("{} has too many directories named {name}_N", parent.display()),
-    ))
 }
 
 /// The directory of a path (`.` for a bare name) and its last part.
@@ -132,22 +102,5 @@ mod tests {
         std::os::unix::fs::symlink(&victim, dir.path().join("link")).expect("symlink");
         write_atomic(&dir.path().join("link"), b"new", 0o644).expect("write");
         assert_eq!(std::fs::read_to_string(&victim).expect("read"), "precious");
-    }
-
-    #[test]
-    fn reserved_directories_are_distinct() {
-        let dir = tempfile::tempdir().expect("dir");
-        let taken: Vec<_> = std::thread::scope(|scope| {
-            let handles: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| reserve_dir(dir.path(), "job").expect("reserve"))).collect();
-            handles.into_iter().map(|h| h.join().expect("join")).collect()
-        });
-        let mut names: Vec<_> = taken.iter().filter_map(|p| p.file_name()?.to_str()).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["job", "job_1", "job_2", "job_3"]);
-        let long = "ø".repeat(127);
-        reserve_dir(dir.path(), &long).expect("long");
-        assert!(reserve_dir(dir.path(), &long).expect("long again").to_str().is_some_and(|p| p.ends_with("_1")));
-        assert!(reserve_dir(dir.path(), "../up").is_err());
     }
 }

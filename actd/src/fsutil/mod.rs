@@ -1,8 +1,8 @@
 //! Files written so that a crash, a hostile name or a planted symlink cannot do harm.
 //! All functions block: call them from a blocking task. Nothing here knows about jobs or servers.
 //!
-//! * [`name`]: which names from a server may become files. * [`dir`]: writing below a directory without following symlinks.
-//! * [`atomic`]: whole files and directories that appear at once. * [`transfer`]: moving a directory to another file system.
+//! * [`name`]: which names from a server may become files. * [`dir`]: reading below a directory without following symlinks.
+//! * [`atomic`]: whole files that appear at once. * [`transfer`]: moving a directory to another file system.
 //! * [`together`]: one fsync for many.
 //! * [`mod@space`]: free disk, and what kind of file system it is.
 
@@ -13,8 +13,8 @@ pub mod space;
 pub mod together;
 pub mod transfer;
 
-pub use atomic::{begin_writeback, fsync_dir, reserve_dir, write_atomic};
+pub use atomic::{begin_writeback, fsync_dir, write_atomic};
 pub use dir::Dir;
-pub use name::{NameError, RelPath, safe_join};
+pub use name::{NameError, RelPath};
 pub use space::{FsKind, Space, fs_kind, is_disk_full, space};
 pub use together::Together;

@@ -2,7 +2,6 @@
 //! Lexical only: what is on disk is the business of [`super::dir`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 /// Longest name of one file or directory (Linux).
 pub const MAX_SEGMENT: usize = 255;
@@ -10,9 +9,6 @@ pub const MAX_SEGMENT: usize = 255;
 pub const MAX_PATH: usize = 3_000;
 /// Deepest nesting accepted.
 pub const MAX_DEPTH: usize = 100;
-
-const TEMP_PREFIX: &str = ".actd-";
-const TEMP_SUFFIX: &str = ".part";
 
 /// Why a name may not become a path. `Display` shows the name escaped and cut, fit for a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +26,6 @@ enum Reason {
     SegmentTooLong,
     PathTooLong,
     TooDeep,
-    Reserved,
 }
 
 impl fmt::Display for NameError {
@@ -43,7 +38,6 @@ impl fmt::Display for NameError {
             Reason::SegmentTooLong => "a part of it is longer than 255 bytes",
             Reason::PathTooLong => "it is longer than 3000 bytes",
             Reason::TooDeep => "it is nested deeper than 100 directories",
-            Reason::Reserved => "it is a name that actd uses for unfinished files",
         };
         write!(f, "unsafe file name \"{}\": {reason}", self.name)
     }
@@ -51,7 +45,7 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// A relative path, checked: no empty, `.` or `..` part, no NUL, bounded length and depth, no clash with temporary names.
+/// A relative path, checked: no empty, `.` or `..` part, no NUL, bounded length and depth.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(String);
 
@@ -79,7 +73,6 @@ impl RelPath {
                 "." | ".." => return error(Reason::Dots),
                 s if s.contains('\0') => return error(Reason::Nul),
                 s if s.len() > MAX_SEGMENT => return error(Reason::SegmentTooLong),
-                s if is_temp_name(s) => return error(Reason::Reserved),
                 _ => {}
             }
         }
@@ -105,13 +98,8 @@ impl RelPath {
         &self.0
     }
 
-    /// The parts, outermost first; never empty.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
-    }
-
     /// Everything but the last part, and the last part.
-    pub fn split_last(&self) -> (Option<&str>, &str) {
+    pub(super) fn split_last(&self) -> (Option<&str>, &str) {
         match self.0.rsplit_once('/') {
             Some((parent, name)) => (Some(parent), name),
             None => (None, &self.0),
@@ -133,28 +121,10 @@ fn single(name: &str) -> Result<(), NameError> {
     Err(NameError { name: name.chars().take(80).flat_map(char::escape_debug).collect(), reason })
 }
 
-/// `base` joined with a server's name, if that name is safe. Lexical: use [`super::Dir`] to write there.
-pub fn safe_join(base: &Path, server_name: &str) -> Result<PathBuf, NameError> {
-    Ok(base.join(RelPath::new(server_name)?.as_str()))
-}
-
-/// Temporary name of an unfinished file, in the same directory. Made from the final name, so that it is found again
-/// after a restart; of fixed length, so that it fits wherever the final name does.
-pub(super) fn temp_name(name: &str) -> String {
-    let digest = openssl::sha::sha256(name.as_bytes());
-    let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
-    format!("{TEMP_PREFIX}{hex}{TEMP_SUFFIX}")
-}
-
-/// Whether a name looks like one that `temp_name` makes.
-pub fn is_temp_name(name: &str) -> bool {
-    name.strip_prefix(TEMP_PREFIX)
-        .and_then(|rest| rest.strip_suffix(TEMP_SUFFIX))
-        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -163,9 +133,8 @@ mod tests {
         let long = "x".repeat(256);
         let deep = vec!["d"; 101].join("/");
         let huge = "y".repeat(64 * 1024);
-        let temp = temp_name("out.txt");
         for bad in
-            ["", ".", "..", "/etc/passwd", "a/../b", "a//b", "a/", "../x", "a\0b", &long, &deep, &huge, &temp, "./a"]
+            ["", ".", "..", "/etc/passwd", "a/../b", "a//b", "a/", "../x", "a\0b", &long, &deep, &huge, "./a"]
         {
             assert!(RelPath::new(bad).is_err(), "{:?}", &bad[..bad.len().min(40)]);
         }
@@ -192,7 +161,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_accepted_stays_below_the_base(name in "[a./\\x00]{0,12}|\\PC{0,30}") {
-            if let Ok(path) = safe_join(Path::new("/base"), &name) {
+            if let Ok(path) = RelPath::new(&name).map(|path| Path::new("/base").join(path.as_str())) {
                 prop_assert!(path.starts_with("/base") && path != Path::new("/base"));
                 prop_assert!(path.components().all(|c| !matches!(c, std::path::Component::ParentDir | std::path::Component::CurDir)));
             }

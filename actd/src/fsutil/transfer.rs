@@ -1,57 +1,12 @@
-//! Moving a directory tree to where a rename cannot take it: another file system. Single steps, so that the caller can
-//! journal between them: [`try_rename`]; else [`copy_tree`] to a temporary name, [`publish`], [`remove_tree`].
+//! Moving a directory tree to where a rename cannot take it, another file system, in steps: [`copy_tree`] to a temporary
+//! name, a rename there, [`remove_tree`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
-use rustix::io::Errno;
-
 use super::atomic::{fsync_dir, with_path};
-
-/// What a rename did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renamed {
-    Done,
-    /// Nothing has changed: the target is on another file system.
-    CrossDevice,
-}
-
-/// Moves `from` to `to`, which must not exist (`AlreadyExists`; an empty directory, as [`super::reserve_dir`] makes it,
-/// is replaced). Durable when it returns `Done`.
-pub fn try_rename(from: &Path, to: &Path) -> io::Result<Renamed> {
-    match rename_onto_nothing(from, to) {
-        Ok(()) => {}
-        Err(Errno::XDEV) => return Ok(Renamed::CrossDevice),
-        Err(e) => return Err(with_path(&e.into(), to)),
-    }
-    for dir in [to.parent(), from.parent()].into_iter().flatten() {
-        fsync_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?;
-    }
-    Ok(Renamed::Done)
-}
-
-fn rename_onto_nothing(from: &Path, to: &Path) -> Result<(), Errno> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A plain rename replaces an empty directory by a directory, and fails on anything else that is in the way of one.
-        Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) if is_real_dir(from) && (is_real_dir(to) || !exists(to)) => {
-            rustix::fs::rename(from, to).map_err(|e| if e == Errno::NOTEMPTY { Errno::EXIST } else { e })
-        }
-        Err(Errno::INVAL | Errno::NOSYS) if !exists(to) => rustix::fs::rename(from, to),
-        Err(Errno::INVAL | Errno::NOSYS) => Err(Errno::EXIST),
-        other => other,
-    }
-}
-
-fn is_real_dir(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|m| m.is_dir())
-}
-
-fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
 
 /// Copies a tree of directories, files and symlinks (as such) to `part`, replacing what an earlier attempt left there.
 /// Permissions and times of change are kept; every file and directory is fsynced. Gives the number of bytes copied.
@@ -113,14 +68,6 @@ fn copy_file(source: &Path, target: &Path) -> io::Result<u64> {
     Ok(copied)
 }
 
-/// Gives a finished copy its final name: [`try_rename`] within one file system, where `CrossDevice` is an error.
-pub fn publish(part: &Path, to: &Path) -> io::Result<()> {
-    match try_rename(part, to)? {
-        Renamed::Done => Ok(()),
-        Renamed::CrossDevice => Err(with_path(&io::Error::from(io::ErrorKind::CrossesDevices), to)),
-    }
-}
-
 /// Removes a tree without following symlinks; success if there is none.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
@@ -150,22 +97,6 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_keeps_what_is_in_the_way() {
-        let dir = tempfile::tempdir().expect("dir");
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        tree(&from);
-        fs::create_dir(&to).expect("mkdir");
-        fs::write(to.join("other"), "x").expect("write");
-        assert_eq!(try_rename(&from, &to).expect_err("in the way").kind(), io::ErrorKind::AlreadyExists);
-        fs::remove_file(to.join("other")).expect("remove");
-        assert_eq!(try_rename(&from, &to).expect("onto a reserved directory"), Renamed::Done);
-        check(&to);
-        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).expect("symlink");
-        assert!(try_rename(&to, &dir.path().join("dangling")).is_err());
-        check(&to);
-    }
-
-    #[test]
     fn a_copy_is_complete_and_replaces_a_broken_one() {
         let dir = tempfile::tempdir().expect("dir");
         let (from, part, to) = (dir.path().join("from"), dir.path().join("to.part"), dir.path().join("to"));
@@ -174,7 +105,7 @@ mod tests {
         fs::write(part.join("leftover"), "x").expect("write");
         assert_eq!(copy_tree(&from, &part).expect("copy"), 15);
         assert!(!part.join("leftover").exists());
-        publish(&part, &to).expect("publish");
+        fs::rename(&part, &to).expect("rename");
         remove_tree(&from).expect("remove");
         remove_tree(&from).expect("again");
         check(&to);
@@ -185,7 +116,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let from = dir.path().join("from");
         fs::create_dir(&from).expect("mkdir");
-        rustix::fs::mkfifoat(CWD, from.join("pipe"), rustix::fs::Mode::RUSR).expect("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, from.join("pipe"), rustix::fs::Mode::RUSR).expect("fifo");
         assert!(copy_tree(&from, &dir.path().join("part")).is_err());
     }
 }
