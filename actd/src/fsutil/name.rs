@@ -133,9 +133,7 @@ mod tests {
         let long = "x".repeat(256);
         let deep = vec!["d"; 101].join("/");
         let huge = "y".repeat(64 * 1024);
-        for bad in
-            ["", ".", "..", "/etc/passwd", "a/../b", "a//b", "a/", "../x", "a\0b", &long, &deep, &huge, "./a"]
-        {
+        for bad in ["", ".", "..", "/etc/passwd", "a/../b", "a//b", "a/", "../x", "a\0b", &long, &deep, &huge, "./a"] {
             assert!(RelPath::new(bad).is_err(), "{:?}", &bad[..bad.len().min(40)]);
         }
         for good in [

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use actd::auth::{Token, delegate};
-use actd::fsutil::{Dir, RelPath};
+use actd::fsutil::RelPath;
 use actd::remote::act::{ActClient, Column, NoResults};
 use actd::remote::{AuthReason, ErrorClass, FileRange, Ids, RemoteError};
 use actd::secret::Secret;
@@ -53,19 +53,16 @@ async fn a_jobs_whole_life() {
     let entries = client.results_list(id, "").await.expect("list").expect("results");
     let target = sandbox.path("results");
     std::fs::create_dir(&target).expect("mkdir");
-    let dir = Dir::open(&target).expect("open");
     let mut todo: Vec<(RelPath, bool)> =
         entries.iter().map(|e| (RelPath::top(&e.name).expect("a safe name"), e.is_dir)).collect();
     while let Some((path, is_dir)) = todo.pop() {
         if is_dir {
-            dir.make_dir(&path).expect("mkdir");
+            std::fs::create_dir_all(target.join(path.as_str())).expect("mkdir");
             let below = client.results_list(id, path.as_str()).await.expect("list").expect("results");
             todo.extend(below.iter().map(|e| (path.child(&e.name).expect("a safe name"), e.is_dir)));
         } else {
             let content = read(&client, id, path.as_str(), &FileRange::default()).await.expect("file");
-            let part = dir.part(&path, false).expect("part");
-            std::io::Write::write_all(&mut part.file(), &content).expect("write");
-            part.publish(0o644, false).expect("publish");
+            std::fs::write(target.join(path.as_str()), content).expect("write");
         }
     }
     assert_eq!(std::fs::read_to_string(target.join("out.txt")).expect("read"), "one-two\ninput\n");
