@@ -161,3 +161,41 @@ fn what_a_bad_network_and_kills_leave_goes_within_minutes() {
     println!("none after {:?}", begin.elapsed());
     check(&world, JOBS);
 }
+
+/// Two machines that lose answers and descriptions, both set to wait for almost nothing: they take rows from each other.
+#[test]
+fn two_hasty_machines_on_a_bad_network_lose_nothing() {
+    const JOBS: usize = 15;
+    if !is_full() {
+        return;
+    }
+    let world = World::ready_with(&["--workers", "4"], &["orphans: 1s"]);
+    let other = world.machine("other", &["orphans: 1s"]);
+    let _ = other.actctl(&["proxy"]).ok();
+    for (method, skip, execute) in [("POST", 0, true), ("POST", 1, false), ("PUT", 0, true), ("PUT", 2, false)] {
+        let fault = json!({"kind": "reset", "execute": execute});
+        world.sandbox.fault(&json!({"method": method, "path": "/jobs", "every": 4, "skip": skip, "fault": fault}));
+    }
+    let slow = json!({"method": "PUT", "path": "/jobs/*/data/*", "every": 3, "fault": {"kind": "delay", "ms": 2_500}});
+    world.sandbox.fault(&slow);
+    let machines = [(&world.user, "a"), (&other, "b")];
+    for n in 0..JOBS {
+        for (user, who) in machines {
+            user.write(&format!("in-{n}.txt"), format!("{who}{n}\n"));
+            user.write(&format!("{n}.xrsl"), xrsl::cat(&format!("{who}-{n}"), &format!("in-{n}.txt")));
+            let _ = user.actctl(&["sub", "--detach", &format!("{n}.xrsl")]).ok();
+        }
+    }
+    for (user, who) in machines {
+        for n in 0..JOBS {
+            let name = format!("{who}-{n}");
+            wait_for(&format!("{name} to be stored"), LONG * 3, || match user.job(&name) {
+                Some(job) if act_tests::user::word(&job.phase) == "stored" => Ok(()),
+                other => Err(format!("{other:?}")),
+            });
+            assert_eq!(world.sandbox.runs_of(&name), 1, "{name}");
+        }
+    }
+    world.sandbox.wait_empty();
+    world.sandbox.assert_no_violations();
+}
