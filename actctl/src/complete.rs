@@ -5,15 +5,17 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use act_proto::instance::Selection;
-use act_proto::jobs::{Filter, ListParams};
+use act_proto::jobs::{Filter, Job, ListParams};
 use act_proto::method::{DaemonConfig, DirsList, JobsList};
 use act_proto::{Client, Instance, Method};
 use clap_complete::engine::CompletionCandidate as Candidate;
 
 /// How long the daemon may take.
 const BOUND: Duration = Duration::from_millis(80);
-/// The newest jobs are offered.
-const JOBS: &str = "last:300";
+/// Most jobs that are offered: the newest.
+const JOBS: usize = 300;
+/// Most jobs among which they are chosen: ten thousand would take longer than a prompt may.
+const LOOKED_AT: usize = 1_000;
 /// States that `-s` takes.
 const STATES: [&str; 13] = [
     "tosubmit",
@@ -33,15 +35,47 @@ const STATES: [&str; 13] = [
 
 /// Asks the daemon of the usual instance, if it runs.
 fn ask<M: Method>(params: &M::Params) -> Option<M::Reply> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    runtime.block_on(async {
-        let asked = tokio::time::timeout(BOUND, async {
-            let instance = Instance::resolve(&Selection::default()).ok()?;
-            let client = Client::connect(&instance.paths().socket, "actctl completion").await.ok()?;
-            client.call::<M>(params).await.ok()
-        });
-        asked.await.ok()?
+    within(async {
+        let instance = Instance::resolve(&Selection::default()).ok()?;
+        let client = Client::connect(&instance.paths().socket, "actctl completion").await.ok()?;
+        client.call::<M>(params).await.ok()
     })
+}
+
+fn within<T>(asking: impl Future<Output = Option<T>>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async { tokio::time::timeout(BOUND, asking).await.ok()? })
+}
+
+/// The newest jobs that may be meant by what has been typed: those submitted here; if these are few, others, too.
+fn newest(typed: &OsStr) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let typed = typed.to_str().unwrap_or_default();
+    let _ = within(async {
+        let instance = Instance::resolve(&Selection::default()).ok()?;
+        let client = Client::connect(&instance.paths().socket, "actctl completion").await.ok()?;
+        let list = async |filter| {
+            let params = ListParams { filter, limit: Some(LOOKED_AT), ..ListParams::default() };
+            client.call::<JobsList>(&params).await.ok().map(|list| list.items)
+        };
+        jobs = list(Filter { select: vec![format!("last:{JOBS}")], ..Filter::default() }).await?;
+        if jobs.len() < JOBS {
+            // A name is looked for there; what else may have been begun, here.
+            let name = typed.starts_with(char::is_alphabetic).then(|| typed.to_owned());
+            let mut others = list(Filter { name, ..Filter::default() }).await?;
+            others.retain(|job| {
+                let id = job.id.map_or_else(|| job.key.clone(), |id| id.to_string());
+                let batch = typed.strip_prefix('@').zip(job.batch.as_deref()).is_some_and(|(t, b)| b.starts_with(t));
+                batch || id.starts_with(typed) || job.name.as_deref().is_some_and(|name| name.starts_with(typed))
+            });
+            others.drain(..others.len().saturating_sub(JOBS));
+            // Ours are the last, as the newest are. Each word is offered once.
+            others.append(&mut jobs);
+            jobs = others;
+        }
+        Some(())
+    });
+    jobs
 }
 
 /// Those that begin with what has been typed, each once.
@@ -57,9 +91,7 @@ fn fitting(current: &OsStr, all: impl IntoIterator<Item = (String, String)>) -> 
 /// Selectors of jobs: ids (keys of those that have none yet), names, batches.
 #[must_use]
 pub fn jobs(current: &OsStr) -> Vec<Candidate> {
-    let filter = Filter { select: vec![JOBS.to_owned()], ..Filter::default() };
-    let mut jobs =
-        ask::<JobsList>(&ListParams { filter, ..ListParams::default() }).map(|l| l.items).unwrap_or_default();
+    let mut jobs = newest(current);
     jobs.reverse();
     let ids = jobs.iter().map(|job| {
         let id = job.id.map_or_else(|| job.key.clone(), |id| id.to_string());
@@ -98,8 +130,7 @@ pub fn clusters(current: &OsStr) -> Vec<Candidate> {
 /// Batches of jobs.
 #[must_use]
 pub fn batches(current: &OsStr) -> Vec<Candidate> {
-    let filter = Filter { select: vec![JOBS.to_owned()], ..Filter::default() };
-    let jobs = ask::<JobsList>(&ListParams { filter, ..ListParams::default() }).map(|l| l.items).unwrap_or_default();
+    let jobs = newest(OsStr::new("@"));
     fitting(current, jobs.into_iter().rev().filter_map(|job| Some((job.batch?, String::new()))))
 }
 

@@ -42,6 +42,9 @@ fn bash_offers_verbs_flags_jobs_batches_and_clusters() {
     assert!(!some.iter().any(|o| o == "beta"), "{some:?}");
     wait_offered(&world, &["actctl", "sub", "--clusterlist", ""], &["default", "down"]);
     wait_offered(&world, &["actctl", "stat", "-s", "run"], &["running"]);
+    // Jobs that came from elsewhere, too.
+    let _ = world.sandbox.synthetic(&serde_json::json!({"count": 3, "arcstate": "running"}));
+    wait_offered(&world, &["actctl", "get", "5"], &["5"]);
     // Without a daemon nothing is offered, nothing is said, and none is started.
     world.user.kill_daemon();
     assert!(!offered(&world, &["actctl", "kill", ""]).iter().any(|o| o == "alpha"));
