@@ -15,6 +15,7 @@ mod hostile;
 mod lsp;
 mod main_job;
 mod network;
+#[cfg(feature = "failpoints")]
 mod orphans;
 #[cfg(feature = "peers")]
 mod peers;

@@ -20,17 +20,9 @@ fn rows(world: &World) -> Vec<u64> {
     world.sandbox.jobs().iter().map(|row| row.id).collect()
 }
 
-/// Whether this is a long run: each of these waits for what takes its time.
-fn is_full() -> bool {
-    std::env::var_os("ACT_TESTS_FULL").is_some()
-}
-
 /// Another machine takes the row for a leftover of its own and cancels it, just when the answer to the description is lost.
 #[test]
 fn a_row_that_is_cancelled_under_its_lost_description_costs_no_job() {
-    if !is_full() {
-        return;
-    }
     let world = World::ready();
     let user = &world.user;
     world.sandbox.fault(&json!({"method": "PUT", "path": "/jobs", "fault": {"kind": "reset"}}));
@@ -55,9 +47,6 @@ fn a_row_that_is_cancelled_under_its_lost_description_costs_no_job() {
 /// another one, which is still uploading, for its own leftover. The other one asks for a new row; that is all.
 #[test]
 fn a_row_that_is_taken_under_an_upload_costs_no_job() {
-    if !is_full() {
-        return;
-    }
     let world = World::ready_with(&["--workers", "4"], &["orphans: 1s"]);
     let (hasty, other) = (&world.user, world.machine("other", &[]));
     let _ = other.actctl(&["proxy"]).ok();
@@ -81,9 +70,6 @@ fn a_row_that_is_taken_under_an_upload_costs_no_job() {
 /// With the settings of a user who has set nothing.
 #[test]
 fn leftovers_go_within_minutes_if_nobody_else_is_at_work() {
-    if !is_full() {
-        return;
-    }
     let lose_one = |world: &World, name: &str| {
         let lost = json!({"method": "POST", "path": "/jobs", "count": 1, "fault": {"kind": "reset", "execute": true}});
         world.sandbox.fault(&lost);
@@ -125,9 +111,6 @@ fn leftovers_go_within_minutes_if_nobody_else_is_at_work() {
 #[test]
 fn what_a_bad_network_and_kills_leave_goes_within_minutes() {
     const JOBS: usize = 40;
-    if !is_full() {
-        return;
-    }
     let world = World::ready_with(&["--workers", "4"], &[]);
     let user = &world.user;
     // Of the requests for rows one in three is carried out and not answered, one in three is not even carried out.
@@ -166,9 +149,6 @@ fn what_a_bad_network_and_kills_leave_goes_within_minutes() {
 #[test]
 fn two_hasty_machines_on_a_bad_network_lose_nothing() {
     const JOBS: usize = 15;
-    if !is_full() {
-        return;
-    }
     let world = World::ready_with(&["--workers", "4"], &["orphans: 1s"]);
     let other = world.machine("other", &["orphans: 1s"]);
     let _ = other.actctl(&["proxy"]).ok();

@@ -103,9 +103,7 @@ impl Scenario for Sharing {
 
 #[test]
 fn jobs_that_share_inputs_one_after_the_other() {
-    if std::env::var_os("ACT_TESTS_FULL").is_some() {
-        every_point::<Sharing>();
-    }
+    every_point::<Sharing>();
 }
 
 #[test]
