@@ -161,6 +161,7 @@ impl Daemon {
             "actd {} starts", env!("CARGO_PKG_VERSION")
         );
 
+        let trust = hands.trust.clone();
         let hands = Hands::new(HandsConfig { instance: instance_id.clone(), ..hands }, client);
         let owner = owner(&loaded);
         let (rejected, rejections) = mpsc::channel(16);
@@ -232,7 +233,7 @@ impl Daemon {
             hands,
             instance_id,
             umask,
-            trust: trust(&config.get()),
+            trust,
             config,
             clients,
             reloads,
@@ -248,7 +249,7 @@ impl Daemon {
 
     async fn run(mut self, mut signals: Signals) -> Result<(), ApiError> {
         let mut beats = tokio::time::interval(BEAT);
-        let mut anchors = tokio::time::interval(ANCHORS);
+        let mut anchors = tokio::time::interval_at(tokio::time::Instant::now() + ANCHORS, ANCHORS);
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut file = Watched::new(&self.config.get().instance.config);

@@ -35,11 +35,11 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::failpoint;
+use crate::fsutil::is_disk_full;
 use crate::job::orphan::LostPost;
 use crate::job::{Job, Key, Spec, Time};
 use record::{EventRecord, decode, encode};
@@ -309,9 +309,7 @@ impl Store {
 fn of_sled(path: &Path, e: &sled::Error) -> StoreError {
     let path = path.to_owned();
     match e {
-        sled::Error::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-            StoreError::Full { path }
-        }
+        sled::Error::Io(e) if is_disk_full(e) => StoreError::Full { path },
         sled::Error::Corruption { .. } => StoreError::Sled { path, why: "its file is damaged".into() },
         e => StoreError::Sled { path, why: e.to_string() },
     }

@@ -91,10 +91,12 @@ type Late<T> = LazyLock<Result<T, RemoteError>, Box<dyn FnOnce() -> Result<T, Re
 
 impl Presenting {
     fn new(proxy: &Arc<Proxy>, config: &Arc<HandsConfig>) -> Self {
-        let (proxy_1, config_1) = (proxy.clone(), config.clone());
-        let webdav = move || {
-            let identity = connector(&config_1.trust, Some(&proxy_1))?;
-            WebdavClient::new(identity, connector(&config_1.trust, None)?, config_1.webdav)
+        let webdav = {
+            let (proxy, config) = (proxy.clone(), config.clone());
+            move || {
+                let identity = connector(&config.trust, Some(&proxy))?;
+                WebdavClient::new(identity, connector(&config.trust, None)?, config.webdav)
+            }
         };
         let (proxy, config) = (proxy.clone(), config.clone());
         let ce = move || ArexClient::new(connector(&config.trust, Some(&proxy))?, config.ce);
