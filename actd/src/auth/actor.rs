@@ -59,6 +59,8 @@ pub struct Actor {
     rejected: bool,
     /// The identity that our jobs belong to, as long as there is no board to ask.
     owner: Option<ProxyId>,
+    /// The identity that the user has just switched to, until the board has taken it.
+    switched: Option<ProxyId>,
     engine: Option<EngineHandle>,
     renewal: Renewal,
     /// Whom those trust who present the proxy.
@@ -92,6 +94,7 @@ impl Actor {
             proxy_stamp: None,
             rejected: false,
             owner,
+            switched: None,
             engine: None,
             renewal: Renewal::default(),
             notices: None,
@@ -328,6 +331,9 @@ impl Actor {
 
     /// Whose our jobs are, if there are any that need their identity.
     fn owner(&self) -> Option<ProxyId> {
+        if self.switched.is_some() {
+            return self.switched;
+        }
         let Some(engine) = &self.engine else { return self.owner };
         let jobs = engine.board.read();
         let bound = |phase: &Phase| !matches!(phase, Phase::Closed { .. } | Phase::Stored { .. } | Phase::Queued);
@@ -492,26 +498,14 @@ impl Actor {
         self.write_journal()?;
         crate::failpoint!("proxy.recorded");
         if switch {
-            // From here on the board's identity is this one; until the engine has taken it, nobody else's jobs count.
-            self.owner = None;
+            // What the board says is out of date until the engine has taken this one.
+            self.switched = Some(proxyid);
         }
         self.token_stamp = stamp(&path);
         self.token = Ok(Some(token));
         self.rejected = false;
         self.generation += 1;
-        self.switching(switch, proxyid);
         Ok(())
-    }
-
-    /// The engine takes over another identity when it learns of it; only then is it the owner.
-    fn switching(&mut self, switch: bool, proxyid: ProxyId) {
-        if switch {
-            self.credential.send_replace(Credential {
-                proxyid: Some(proxyid),
-                problem: None,
-                generation: self.generation,
-            });
-        }
     }
 
     fn write_journal(&self) -> Result<(), ApiError> {
@@ -522,6 +516,11 @@ impl Actor {
     /// Tells everybody, if anything is new.
     fn publish(&mut self) {
         let now = SystemTime::now();
+        if let Some(engine) = &self.engine
+            && self.switched == Some(engine.board.read().proxyid)
+        {
+            self.switched = None;
+        }
         let problem = self.problem(now);
         let usable = |proxy: &Arc<Proxy>| proxy.check_valid(now).map(|()| proxy.clone());
         let proxy = match &self.proxy {
