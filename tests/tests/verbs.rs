@@ -107,6 +107,19 @@ fn kill_of_a_stored_job_does_nothing_and_clean_puts_results_aside() {
         found.ok_or_else(|| format!("{} is empty", trash.display()))
     });
     assert_eq!(std::fs::read_to_string(kept.path().join("out.txt")).unwrap(), "precious\n");
+    // After its time it goes, and nothing else that is in a directory of that name.
+    let theirs = trash.join("photos");
+    std::fs::create_dir(&theirs).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(30 * 86_400);
+    for dir in [&theirs, &kept.path()] {
+        let times = std::fs::FileTimes::new().set_modified(long_ago);
+        std::fs::File::open(dir).and_then(|dir| dir.set_times(times)).unwrap();
+    }
+    let _ = user.actctl(&["daemon", "restart"]).ok();
+    wait_for("the trash to be emptied", LONG, || {
+        if kept.path().exists() { Err(format!("{} is there", kept.path().display())) } else { Ok(()) }
+    });
+    assert!(theirs.exists());
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Housekeeping in directories of results: the trash loses what has been in it for its time, and downloads that nobody
-//! goes on with are removed. It never touches results that have their name.
+//! goes on with are removed. It never touches results that have their name, nor anything that this daemon has not made.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::handle::EngineHandle;
-use crate::job::{Key, Outcome, Phase};
+use crate::job::{Job, Key, Outcome, Phase};
 use crate::rpc::Shared;
 use crate::work::{empty_trash, remove_stale};
 
@@ -34,9 +34,12 @@ pub(super) async fn run(engine: EngineHandle, config: Shared, instance: String, 
 }
 
 fn tidy(engine: &EngineHandle, results: PathBuf, instance: &str, keep: Duration) {
-    let mut places = BTreeSet::from([results]);
-    let mut remember = |job: &crate::job::Job| {
-        places.extend(job.results().and_then(|dir| dir.parent()).map(ToOwned::to_owned));
+    // Where downloads and deliveries leave something, and, for true, where results are put into the trash, too.
+    let mut places = BTreeMap::from([(results, true)]);
+    let mut remember = |job: &Job| {
+        if let Some(place) = job.results().and_then(Path::parent) {
+            *places.entry(place.to_owned()).or_default() |= !is_delivered(job);
+        }
     };
     engine.board.read().by_key.values().for_each(|job| remember(job));
     // Nothing is kept of it: only the places are of interest.
@@ -44,8 +47,9 @@ fn tidy(engine: &EngineHandle, results: PathBuf, instance: &str, keep: Duration)
         remember(job);
         false
     }));
-    for place in places {
-        match (empty_trash(&place, keep), remove_stale(&place, instance, |key| is_wanted(engine, key))) {
+    for (place, has_trash) in places {
+        let trash = if has_trash { empty_trash(&place, instance, keep) } else { Ok(0) };
+        match (trash, remove_stale(&place, instance, |key| is_wanted(engine, key))) {
             (Ok(0), Ok(0)) => {}
             (Ok(trashed), Ok(stale)) => {
                 tracing::info!(place = %place.display(), trashed, stale, "old results removed");
@@ -57,6 +61,11 @@ fn tidy(engine: &EngineHandle, results: PathBuf, instance: &str, keep: Duration)
             }
         }
     }
+}
+
+/// Whether the job's results are in a directory of the user's, where a `.trash` is the user's, too.
+fn is_delivered(job: &Job) -> bool {
+    matches!(job.phase, Phase::Closed { outcome: Outcome::Collected, .. })
 }
 
 /// A job whose unfinished download is still of use: one that goes on, or one of ours that vanished from the server meanwhile,

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::Done;
 use super::deliver::forget;
 use super::hands::Inner;
+use super::manifest::Manifest;
 use super::publish::{self, Moved};
 use super::trouble::{self, blocking};
 use crate::failpoint;
@@ -62,11 +63,13 @@ fn to_trash(dir: &Path, syncs: &Together) -> Result<(), Fault> {
     }
 }
 
-/// Removes what has been in the trash of this results directory for longer than `keep`. Blocking.
+/// Removes what this daemon has put into the trash of this directory, by the manifest in it, and what has been there for
+/// longer than `keep`. A directory of that name may be anybody's: what is not known to be ours stays, also results of a
+/// job that had a file with the manifest's name. Blocking.
 ///
 /// # Errors
 /// The trash cannot be read. What cannot be removed stays for the next time.
-pub fn empty_trash(results: &Path, keep: Duration) -> io::Result<usize> {
+pub fn empty_trash(results: &Path, instance: &str, keep: Duration) -> io::Result<usize> {
     let entries = match fs::read_dir(results.join(TRASH)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         entries => entries?,
@@ -74,8 +77,9 @@ pub fn empty_trash(results: &Path, keep: Duration) -> io::Result<usize> {
     let mut removed = 0;
     for entry in entries {
         let entry = entry?;
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if age > keep {
+        let meta = entry.metadata()?;
+        let is_old = meta.modified()?.elapsed().unwrap_or_default() > keep;
+        if is_old && meta.is_dir() && Manifest::is_by(&entry.path(), instance) {
             match remove_tree(&entry.path()) {
                 Ok(()) => removed += 1,
                 Err(error) => tracing::warn!(%error, "cannot remove old results from the trash"),
@@ -87,26 +91,69 @@ pub fn empty_trash(results: &Path, keep: Duration) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::manifest;
     use super::*;
+
+    /// Old results that the daemon `instance` has brought, in `dir`.
+    fn results_of(dir: &Path, instance: &str) {
+        fs::create_dir_all(dir).expect("mkdir");
+        let mut manifest = Manifest {
+            schema: manifest::SCHEMA.into(),
+            instance: instance.into(),
+            key: "j1".into(),
+            server: "https://act.example.org".into(),
+            id: 1,
+            name: None,
+            run: "https://ce.example.org/1".into(),
+            complete: true,
+            retrieved: "2026-01-01T00:00:00Z".into(),
+            exclude: Vec::new(),
+            dir: None,
+            missing: Vec::new(),
+            files: Vec::new(),
+        };
+        manifest.write_into(dir).expect("a manifest");
+    }
+
+    fn age(dir: &Path) {
+        let old = fs::FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(61));
+        fs::File::open(dir).and_then(|d| d.set_times(old)).expect("age");
+    }
 
     #[test]
     fn the_trash_keeps_for_a_while() {
         let results = tempfile::tempdir().expect("dir");
         for _ in 0..2 {
             let dir = results.path().join("abc");
-            fs::create_dir(&dir).expect("mkdir");
-            fs::write(dir.join("out"), "x").expect("write");
+            results_of(&dir, "me");
             to_trash(&dir, &Together::default()).expect("discard");
             to_trash(&dir, &Together::default()).expect("again");
             assert!(!dir.exists());
         }
         let trash = results.path().join(TRASH);
-        assert!(trash.join("abc/out").exists() && trash.join("abc_1/out").exists());
-        assert_eq!(empty_trash(results.path(), Duration::from_secs(60)).expect("empty"), 0);
-        let old = fs::FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(61));
-        fs::File::open(trash.join("abc")).and_then(|d| d.set_times(old)).expect("age");
-        assert_eq!(empty_trash(results.path(), Duration::from_secs(60)).expect("empty"), 1);
+        assert!(trash.join("abc").join(manifest::NAME).exists() && trash.join("abc_1").exists());
+        let empty = || empty_trash(results.path(), "me", Duration::from_secs(60)).expect("empty");
+        assert_eq!(empty(), 0);
+        age(&trash.join("abc"));
+        assert_eq!(empty(), 1);
         assert!(!trash.join("abc").exists() && trash.join("abc_1").exists());
-        assert_eq!(empty_trash(Path::new("/nonexistent"), Duration::ZERO).expect("none"), 0);
+        assert_eq!(empty_trash(Path::new("/nonexistent"), "me", Duration::ZERO).expect("none"), 0);
+    }
+
+    #[test]
+    fn what_somebody_else_has_in_a_directory_of_that_name_stays() {
+        let home = tempfile::tempdir().expect("dir");
+        let trash = home.path().join(TRASH);
+        let [theirs, other, link] = ["photos", "other", "link"].map(|name| trash.join(name));
+        fs::create_dir_all(&theirs).expect("mkdir");
+        fs::write(theirs.join("precious"), "x").expect("write");
+        results_of(&other, "another daemon");
+        results_of(&home.path().join("abc"), "me");
+        std::os::unix::fs::symlink(home.path().join("abc"), &link).expect("symlink");
+        for dir in [&theirs, &other, &home.path().join("abc")] {
+            age(dir);
+        }
+        assert_eq!(empty_trash(home.path(), "me", Duration::ZERO).expect("empty"), 0);
+        assert!(theirs.join("precious").exists() && other.exists() && link.exists());
     }
 }

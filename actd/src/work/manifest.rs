@@ -125,6 +125,12 @@ impl Manifest {
         })
     }
 
+    /// Whether the directory holds results that this daemon has brought, by the manifest in it.
+    pub(super) fn is_by(dir: &Path, instance: &str) -> bool {
+        let path = dir.join(NAME);
+        mentions(&path, &[instance]) && Self::read(&path).is_some_and(|m| m.instance == instance)
+    }
+
     fn read(path: &Path) -> Option<Self> {
         let file = open_plain(path)?;
         if file.metadata().ok()?.len() > MAX_SIZE {
