@@ -51,9 +51,13 @@ fn bad_ids_are_told_in_acts_words_and_nothing_is_started() {
 #[test]
 fn a_bare_kill_needs_consent() {
     let home = tempfile::tempdir().unwrap();
-    let o = actctl(home.path(), &["kill"]);
-    assert_eq!(o.status.code(), Some(2));
-    assert!(stderr(&o).contains("hint: name the jobs, or say `kill --all`"), "{}", stderr(&o));
+    // A script whose list of jobs is empty means none, also if it said that nobody is to be asked.
+    for args in [&["kill"][..], &["kill", "-y"], &["adopt"], &["adopt", "--yes"]] {
+        let o = actctl(home.path(), args);
+        assert_eq!(o.status.code(), Some(2), "{args:?}: {}", stderr(&o));
+        let hint = format!("hint: name the jobs, or say `{} --all`", args[0]);
+        assert!(stderr(&o).contains(&hint), "{args:?}: {}", stderr(&o));
+    }
 }
 
 #[test]

@@ -27,4 +27,5 @@ mod script;
 mod secrets;
 mod shared_inputs;
 mod state;
+mod terminal;
 mod verbs;

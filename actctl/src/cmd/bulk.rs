@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use act_proto::Method;
 use act_proto::error::Kind;
-use act_proto::jobs::{Bulk as Reply, BulkItem, BulkParams};
+use act_proto::jobs::{Bulk as Reply, BulkItem, BulkParams, Filter};
 use serde_json::json;
 
 use crate::cli_jobs::Bulk;
@@ -47,8 +47,9 @@ where
 {
     let mut pick = pick(&args.jobs)?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let ask = pick.bare && bare != Bare::All && !args.jobs.all && !args.yes && !args.dry_run;
-    if ask && !terminal && bare == Bare::Consent {
+    let unsaid = pick.bare && !args.jobs.all && !args.dry_run;
+    // Not even with `--yes`: a script whose list of jobs is empty (`kill -y $IDS`) means none of them.
+    if unsaid && bare == Bare::Consent && !terminal {
         return Err(Failure::usage(format!("`{}` without a selection means every job", words.verb))
             .hint(format!("name the jobs, or say `{} --all`", words.verb)));
     }
@@ -56,9 +57,18 @@ where
         pick.filter.all = true;
     }
     let mut session = ctx.session().await?;
-    if ask && terminal && !asked::<M>(ctx, &mut session, args, &pick, words).await? {
-        ctx.out.note("Nothing done.");
-        return Ok(OK);
+    if unsaid && bare != Bare::All && terminal && !args.yes {
+        let preview = call::<M>(&mut session, args, &pick, true).await?;
+        if preview.ok.is_empty() {
+            // Nothing to consent to: said in act's words, and nothing is done.
+            return report(ctx, args, words, &preview);
+        }
+        if !asked(ctx, &preview, words).await? {
+            ctx.out.note("Nothing done.");
+            return Ok(OK);
+        }
+        // The consent is to what was shown, not to what has come about since.
+        pick.filter = Filter { select: preview.ok.into_iter().map(|job| job.key).collect(), ..Filter::default() };
     }
     let done = call::<M>(&mut session, args, &pick, args.dry_run).await?;
     let exit = report(ctx, args, words, &done)?;
@@ -102,22 +112,8 @@ fn unanswered(failure: Failure) -> Failure {
 }
 
 /// Shows what would be done and asks.
-async fn asked<M>(
-    ctx: &Ctx,
-    session: &mut Session<'_>,
-    args: &Bulk,
-    pick: &Pick,
-    words: &Words,
-) -> Result<bool, Failure>
-where
-    M: Method<Params = BulkParams, Reply = Reply>,
-{
+async fn asked(ctx: &Ctx, preview: &Reply, words: &Words) -> Result<bool, Failure> {
     const SHOWN: usize = 20;
-    let preview = call::<M>(session, args, pick, true).await?;
-    if preview.ok.is_empty() {
-        // Nothing to consent to; the call that follows says so in act's words.
-        return Ok(true);
-    }
     ctx.out.note(table(&preview.ok[..preview.ok.len().min(SHOWN)]).trim_end());
     if preview.ok.len() > SHOWN {
         ctx.out.note(&format!("... and {} more", preview.ok.len() - SHOWN));
