@@ -1,13 +1,17 @@
 //! The room on a disk that downloads share. What a download under way has still to write is promised to it, so that it
 //! does not begin what cannot end; and when none can go on, all but the oldest give up what they have, so that one can.
 //! Without that, a small disk fills with beginnings of which none is ever completed.
+//!
+//! The books are also kept from async tasks, so their lock is never held while a file system is asked: one that hangs
+//! would stop all the rest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::retrieve::{remove_stage, room};
 use crate::job::Key;
@@ -15,7 +19,11 @@ use crate::job::fault::Fault;
 
 /// All disks, by the system's number of each.
 #[derive(Debug, Default)]
-pub(super) struct Space(Mutex<HashMap<u64, Disk>>);
+pub(super) struct Space {
+    disks: Mutex<HashMap<u64, Disk>>,
+    /// Something that was given up has been removed.
+    cleared: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -24,6 +32,8 @@ struct Disk {
     running: BTreeSet<Key>,
     /// Those that the disk was too full for, and where their beginnings lie.
     stuck: BTreeMap<Key, PathBuf>,
+    /// Those whose beginnings are being removed.
+    clearing: BTreeSet<Key>,
 }
 
 /// The download of one job, while it is under way.
@@ -45,16 +55,21 @@ pub(super) struct Promise {
 
 impl Space {
     fn disks(&self) -> MutexGuard<'_, HashMap<u64, Disk>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change leaves the books whole.
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a job's download into `root`, which may have to be made. Blocks.
+    /// Begins a job's download into `root`, which may have to be made; if its last beginning is just being removed, when that
+    /// is done. Blocks.
     pub(super) fn begin(self: &Arc<Self>, root: &Path, key: Key) -> Turn {
         let disk = root.ancestors().find_map(|dir| fs::metadata(dir).ok()).map_or(0, |found| found.dev());
-        let mut disks = self.disks();
+        let is_cleared = |disks: &mut HashMap<u64, Disk>| disks.values().all(|d| !d.clearing.contains(&key));
+        let waited = self.cleared.wait_while(self.disks(), |disks| !is_cleared(disks));
+        let mut disks = waited.unwrap_or_else(PoisonError::into_inner);
         let state = disks.entry(disk).or_default();
         state.stuck.remove(&key);
         state.running.insert(key);
+        drop(disks);
         Turn { space: self.clone(), disk, key, root: root.to_owned() }
     }
 }
@@ -65,30 +80,53 @@ impl Turn {
     /// # Errors
     /// The disk is too full, or cannot be asked.
     pub(super) fn promise(&self, more: u64, keep: u64) -> Result<Promise, Fault> {
-        let mut disks = self.space.disks();
-        let state = disks.entry(self.disk).or_default();
-        room(&self.root, more, keep.saturating_add(state.promised))?;
-        state.promised += more;
-        Ok(Promise { space: self.space.clone(), disk: self.disk, left: AtomicU64::new(more) })
+        self.promise_if(more, |promised| room(&self.root, more, keep.saturating_add(promised)))
+    }
+
+    /// `has_room` is told what others were promised. Meanwhile these bytes count as promised, for others.
+    fn promise_if(&self, more: u64, has_room: impl FnOnce(u64) -> Result<(), Fault>) -> Result<Promise, Fault> {
+        let promised = {
+            let mut disks = self.space.disks();
+            let state = disks.entry(self.disk).or_default();
+            let before = state.promised;
+            state.promised = before.saturating_add(more);
+            before
+        };
+        let promise = Promise { space: self.space.clone(), disk: self.disk, left: AtomicU64::new(more) };
+        has_room(promised)?;
+        Ok(promise)
     }
 
     /// The disk is too full to go on. The last to find that out makes room for the first of all. Blocks.
     pub(super) fn stuck(&self) {
-        let mut disks = self.space.disks();
-        let state = disks.entry(self.disk).or_default();
-        state.running.remove(&self.key);
-        state.stuck.insert(self.key, self.root.clone());
-        if !state.running.is_empty() {
-            return;
-        }
-        let first = state.stuck.pop_first();
-        for (key, root) in std::mem::take(&mut state.stuck) {
+        self.stuck_with(remove_stage);
+    }
+
+    fn stuck_with(&self, remove: impl Fn(&Path) -> io::Result<()>) {
+        let given_up = {
+            let mut disks = self.space.disks();
+            let state = disks.entry(self.disk).or_default();
+            state.running.remove(&self.key);
+            state.stuck.insert(self.key, self.root.clone());
+            if !state.running.is_empty() {
+                return;
+            }
+            let first = state.stuck.pop_first();
+            let given_up = std::mem::take(&mut state.stuck);
+            state.stuck.extend(first);
+            state.clearing.extend(given_up.keys());
+            given_up
+        };
+        for (key, root) in given_up {
             tracing::debug!(%key, "its beginning makes room for another download");
-            if let Err(error) = remove_stage(&root) {
+            if let Err(error) = remove(&root) {
                 tracing::warn!(%error, "cannot remove a download that was begun");
             }
+            if let Some(state) = self.space.disks().get_mut(&self.disk) {
+                state.clearing.remove(&key);
+            }
+            self.space.cleared.notify_all();
         }
-        state.stuck.extend(first);
     }
 }
 
@@ -141,6 +179,56 @@ mod tests {
         assert!(roots.iter().all(|root| root.exists()), "one is still under way");
         turns[0].stuck();
         assert_eq!(roots.iter().map(|root| root.exists()).collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
+    fn the_books_are_open_while_a_file_system_is_asked() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let space = Arc::new(Space::default());
+        let turns: Vec<Turn> = (1..=2).map(|key| space.begin(dir.path(), Key(key))).collect();
+        let is_free = || space.disks.try_lock().is_ok();
+        let asked = turns[0].promise_if(5, |promised| {
+            assert!(is_free() && promised == 0);
+            // Somebody else who asks meanwhile does not get the same bytes.
+            let other = turns[1].promise_if(1, |promised| {
+                assert_eq!(promised, 5);
+                Err(Fault::new(crate::job::fault::Class::DiskFull, "full"))
+            });
+            other.map(drop)
+        });
+        assert!(asked.is_err());
+        assert_eq!(space.disks().values().map(|disk| disk.promised).sum::<u64>(), 0);
+        turns[0].stuck_with(|_| panic!("another one is under way"));
+        turns[1].stuck_with(|_| {
+            assert!(is_free());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_download_does_not_begin_where_its_last_beginning_is_being_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let space = Arc::new(Space::default());
+        let turns: Vec<Turn> = (1..=2).map(|key| space.begin(dir.path(), Key(key))).collect();
+        turns[1].stuck();
+        let (begun, order) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            turns[0].stuck_with(|_| {
+                let (space, dir, begun) = (space.clone(), dir.path(), begun.clone());
+                scope.spawn(move || {
+                    drop(space.begin(dir, Key(2)));
+                    begun.send("begun").expect("somebody listens");
+                });
+                begun_nothing(&order);
+                Ok(())
+            });
+            assert_eq!(order.recv(), Ok("begun"));
+        });
+    }
+
+    /// Nothing has begun within a moment: longer than a thread needs that does not wait.
+    fn begun_nothing(order: &std::sync::mpsc::Receiver<&str>) {
+        assert!(order.recv_timeout(std::time::Duration::from_millis(100)).is_err());
     }
 
     #[test]
