@@ -1,6 +1,7 @@
 //! Submitting, for `sub` and `run`: reads files, hands them to the daemon, follows the jobs until each is on the server
 //! or has failed, and takes back what is not when the user gives up. Prints what act prints; decides no exit code.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
@@ -25,6 +26,9 @@ use crate::watch::Watch;
 const MAX_FILES: usize = 1_000;
 /// The most bytes of one call's descriptions, as JSON; the daemon takes 16 MiB in all.
 const MAX_BYTES: usize = 15 << 20;
+const TOO_LARGE: &str = "is larger than 15 MiB";
+/// After Ctrl-C: how long to wait for the answer to a call that is under way.
+const ANSWER: Duration = Duration::from_secs(20);
 /// How long to wait while the server is away.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long one call waits for changes.
@@ -62,7 +66,15 @@ impl Input {
         for (index, file) in args.files.iter().enumerate() {
             let path = file.display().to_string();
             match read(file).and_then(|text| sweep(&path, text, rows.as_deref())) {
-                Ok(all) => texts.extend(all.into_iter().map(|(path, text)| Text { index, path, text })),
+                Ok(all) => {
+                    for (path, text) in all {
+                        if json_len(&text) > MAX_BYTES {
+                            refused.push((index, Item::refused(&path, None, TOO_LARGE.into(), LOCAL)));
+                        } else {
+                            texts.push(Text { index, path, text });
+                        }
+                    }
+                }
                 Err(why) => refused.push((index, Item::refused(&path, None, why, LOCAL))),
             }
         }
@@ -87,18 +99,24 @@ impl Input {
         Ok(Self { texts, refused, params, base_dir })
     }
 
-    /// Sends the descriptions, in as few calls as possible; the answers are in the order of the files.
+    /// Sends the descriptions, in as few calls as possible; the answers come into `submission` in the order of the files.
+    /// No further call is made once `stop` is set.
     ///
     /// # Errors
-    /// The daemon refuses all of it.
-    pub async fn send(mut self, ctx: &Ctx, session: &mut Session<'_>) -> Result<Submission, Failure> {
+    /// The daemon refuses a call. What it took by earlier ones is in `submission`.
+    async fn send(
+        mut self,
+        ctx: &Ctx,
+        session: &mut Session<'_>,
+        submission: &mut Submission,
+        stop: &Cell<bool>,
+    ) -> Result<(), Failure> {
         let reference = uuid::Uuid::new_v4();
-        let mut items = self.refused;
-        let mut submission = Submission::default();
+        let mut refused = self.refused.into_iter().peekable();
         let mut findings = Findings::default();
         let mut rest = self.texts.as_slice();
         for call in 0.. {
-            if rest.is_empty() {
+            if rest.is_empty() || stop.get() {
                 break;
             }
             let (now, later) = rest.split_at(piece(rest));
@@ -123,17 +141,58 @@ impl Input {
                 let Some(text) = now.get(item.description) else {
                     return Err(Failure::daemon("the daemon answered about a description that was not sent"));
                 };
+                while let Some((_, earlier)) = refused.next_if(|(index, _)| *index < text.index) {
+                    submission.push(earlier);
+                }
                 findings.show(ctx, &text.path, &item);
-                items.push((text.index, Item::from_reply(&text.path, item)));
+                submission.push(Item::from_reply(&text.path, item));
             }
         }
         findings.summary(ctx);
-        items.sort_by_key(|(index, _)| *index);
-        for (_, item) in items {
-            submission.push(item);
-        }
-        Ok(submission)
+        refused.for_each(|(_, item)| submission.push(item));
+        Ok(())
     }
+}
+
+/// Hands everything to the daemon. If it refuses some of it, or the user gives up, all that it has taken is taken back: a
+/// command that is typed again must not submit it twice.
+///
+/// # Errors
+/// The daemon refuses, or does not answer.
+pub async fn hand_over<I: Future>(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    input: Input,
+    interrupt: &mut Pin<&mut I>,
+) -> Result<(Submission, End), Failure> {
+    let mut submission = Submission::default();
+    let stop = Cell::new(false);
+    let sent = {
+        let sending = input.send(ctx, session, &mut submission, &stop);
+        tokio::pin!(sending);
+        tokio::select! {
+            sent = &mut sending => sent,
+            _ = interrupt.as_mut() => {
+                ctx.out.note("Cancelling submission ...");
+                stop.set(true);
+                // The daemon finishes a call whatever we do: its answer is needed to take the jobs back.
+                tokio::time::timeout(ANSWER, sending).await.unwrap_or_else(|_| {
+                    Err(Failure::interrupted("interrupted before the daemon had answered").hint("see `actctl stat`"))
+                })
+            }
+        }
+    };
+    if sent.is_ok() && !stop.get() {
+        return Ok((submission, End::Decided));
+    }
+    let keys = submission.pending();
+    if sent.is_err() && !keys.is_empty() {
+        ctx.out.note(&format!("The {} jobs that had been accepted before are cancelled.", keys.len()));
+    }
+    take_back(ctx, session, &mut submission, keys).await;
+    sent?;
+    submission.fail_pending("cancelled", None, INTERRUPTED);
+    Ok((submission, End::Interrupted))
 }
 
 /// The descriptions that a file stands for: itself, or one for each row of a sweep.
@@ -163,7 +222,7 @@ fn read(path: &Path) -> Result<String, String> {
     };
     read.map_err(|e| format!("cannot be read: {e}"))?;
     if bytes.len() as u64 == limit {
-        return Err("is larger than 15 MiB".into());
+        return Err(TOO_LARGE.into());
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();

@@ -9,6 +9,7 @@ mod descriptions;
 mod dirs;
 mod doctor;
 mod errors;
+mod giving_up;
 mod harness;
 mod hooks;
 mod hostile;

@@ -109,8 +109,7 @@ fn colours_are_for_terminals_whose_owner_wants_them() {
         let mut ran = Terminal::run(command);
         ran.shows("Invalid ID: abc");
         assert_eq!(ran.end(), Some(2));
-        let screen = ran.screen.lock().unwrap().clone();
-        screen
+        ran.screen.lock().unwrap().clone()
     };
     assert!(screen("").contains('\x1b'), "an empty NO_COLOR is none");
     assert!(!screen("1").contains('\x1b'));

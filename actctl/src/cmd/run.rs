@@ -12,7 +12,7 @@ use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, INTERRUPTED, OK, Outcome, RUN_FAILED, TIMEOUT};
 use crate::follow::{Fate, Submission};
 use crate::pick::{Pick, duration};
-use crate::submit::{End, Input, absolute, follow};
+use crate::submit::{End, Input, absolute, follow, hand_over};
 use crate::watch::Watch;
 
 /// How long to wait for the reason of a failure.
@@ -45,8 +45,10 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
     tokio::pin!(interrupt);
     let input = Input::read(&args.sub)?;
     let mut session = ctx.session().await?;
-    let mut submission = input.send(ctx, &mut session).await?;
-    if follow(&quiet, &mut session, &mut submission, &mut interrupt).await? == End::Interrupted {
+    let (mut submission, handed) = hand_over(ctx, &mut session, input, &mut interrupt).await?;
+    if handed == End::Interrupted
+        || follow(&quiet, &mut session, &mut submission, &mut interrupt).await? == End::Interrupted
+    {
         return Ok(INTERRUPTED);
     }
     let (key, id) = only(&submission)?;

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::cli_jobs::Sub;
 use crate::ctx::Ctx;
-use crate::failure::{Failure, INTERRUPTED, OK, Outcome};
+use crate::failure::{Failure, INTERRUPTED, Outcome};
 use crate::follow::{Fate, Submission};
-use crate::submit::{End, Input, follow, take_back};
+use crate::submit::{End, Input, follow, hand_over};
 
 /// Runs the verb.
 ///
@@ -17,23 +17,9 @@ pub async fn run(ctx: &Ctx, args: &Sub) -> Outcome {
     tokio::pin!(interrupt);
     let input = Input::read(args)?;
     let mut session = ctx.session().await?;
-    let mut interrupted = false;
-    let mut submission = {
-        let sending = input.send(ctx, &mut session);
-        tokio::pin!(sending);
-        tokio::select! {
-            result = &mut sending => result?,
-            _ = &mut interrupt => {
-                interrupted = true;
-                // The daemon finishes the call whatever we do: its answer is needed to take the jobs back.
-                let late = tokio::time::timeout(std::time::Duration::from_secs(20), sending).await;
-                late.map_err(|_| Failure::interrupted("interrupted before the daemon had answered").hint("see `actctl stat`"))??
-            }
-        }
-    };
-    if interrupted {
-        let keys = submission.pending();
-        take_back(ctx, &mut session, &mut submission, keys).await;
+    let (mut submission, end) = hand_over(ctx, &mut session, input, &mut interrupt).await?;
+    if end == End::Interrupted {
+        report(ctx, &submission)?;
         return Ok(INTERRUPTED);
     }
     if args.dry_run {
@@ -88,7 +74,9 @@ fn detached(ctx: &Ctx, submission: &Submission) -> Outcome {
         text.push('\n');
     }
     ctx.out.text(&text)?;
-    ctx.out.note(&format!("batch {b}: `actctl stat @{b}`, `actctl wait @{b}`", b = submission.batch));
+    if !submission.pending().is_empty() {
+        ctx.out.note(&format!("batch {b}: `actctl stat @{b}`, `actctl wait @{b}`", b = submission.batch));
+    }
     Ok(submission.exit())
 }
 
@@ -127,5 +115,5 @@ fn plan(ctx: &Ctx, submission: &Submission) -> Outcome {
         }
     }
     ctx.out.text(&text)?;
-    Ok(if submission.exit() == OK { OK } else { submission.exit() })
+    Ok(submission.exit())
 }
