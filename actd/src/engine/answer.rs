@@ -57,7 +57,11 @@ impl Engine {
             Command::Submit { jobs, causes, reply } => {
                 let result = self.submit(jobs, now);
                 self.caused(&causes, result.as_deref().unwrap_or_default());
-                self.replies.push(Box::new(move || drop(reply.send(result))));
+                match result {
+                    Ok(keys) => self.replies.push(Box::new(move || drop(reply.send(Ok(keys))))),
+                    // Nothing becomes durable for this answer to wait for. A caller that hung up needs none.
+                    Err(e) => drop(reply.send(Err(e))),
+                }
             }
             Command::Do { verb, keys, webdav, causes, reply } => {
                 self.act(verb, &keys, webdav.as_deref(), reply, now);
@@ -93,7 +97,10 @@ impl Engine {
 
     fn submit(&mut self, jobs: Vec<NewJob>, now: Time) -> Result<Vec<Key>, ApiError> {
         let failed =
-            |e: crate::store::StoreError| ApiError::new(Kind::StoreFailed, e.to_string()).hint(super::STORE_HINT);
+            |e: &crate::store::StoreError| ApiError::new(Kind::StoreFailed, e.to_string()).hint(super::STORE_HINT);
+        if let Some(e) = &self.trouble {
+            return Err(failed(e));
+        }
         let proxyid = self.credential.borrow().proxyid.unwrap_or(0);
         let mut keys = Vec::with_capacity(jobs.len());
         for new in jobs {
@@ -104,10 +111,10 @@ impl Engine {
             let key = Key(self.next_key);
             self.next_key += 1;
             self.batch.next_key(self.next_key);
-            self.batch.spec(key, &new.spec).map_err(failed)?;
+            self.batch.spec(key, &new.spec).map_err(|e| failed(&e))?;
             if let Some(base) = new.spec.webdav.as_deref().filter(|_| !new.contents.is_empty()) {
                 let files = self.shared.join(key, base, &new.contents, self.store.instance_id());
-                self.batch.shared(key, &files).map_err(failed)?;
+                self.batch.shared(key, &files).map_err(|e| failed(&e))?;
             }
             if let Some(client_ref) = new.client_ref {
                 self.batch.client_ref(&client_ref, key);
@@ -125,8 +132,15 @@ impl Engine {
             keys.push(key);
         }
         // The work of this turn reads the specs: they must be on disk first.
-        tokio::task::block_in_place(|| self.commit()).map_err(failed)?;
-        Ok(keys)
+        match tokio::task::block_in_place(|| self.commit()) {
+            Ok(()) => Ok(keys),
+            Err(e) => {
+                let answer = failed(&e);
+                // What other messages of this turn changed is lost with it.
+                self.trouble = Some(e);
+                Err(answer)
+            }
+        }
     }
 
     fn act(

@@ -487,9 +487,7 @@ impl Engine {
         }
         let sentence = error.to_string();
         for waiter in self.waiters.drain(..) {
-            let hint =
-                "make room on the disk of the state directory and run the command again: what was accepted is kept";
-            waiter.fail(ApiError::new(Kind::StoreFailed, sentence.clone()).hint(hint));
+            waiter.fail(ApiError::new(Kind::StoreFailed, sentence.clone()).hint(STORE_HINT));
         }
         // Unanswered callers see a closed channel: "the daemon is stopping".
         self.replies.clear();

@@ -36,6 +36,7 @@ mod witness;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::failpoint;
@@ -114,11 +115,15 @@ pub struct Loaded {
 /// consists of is known here; the records are read one by one.
 type ClosedKeys = Arc<RwLock<BTreeSet<u64>>>;
 
+/// A commit has failed. From then on sled shows what is not on disk, and would go on to write after it.
+type Failed = Arc<AtomicBool>;
+
 /// The job cache, for its one writer.
 #[derive(Debug)]
 pub struct Store {
     tree: sled::Tree,
     closed: ClosedKeys,
+    failed: Failed,
     // Keeps the database open: sled closes it with its last handle.
     db: sled::Db,
     file: File,
@@ -134,6 +139,7 @@ pub struct Store {
 pub struct Reader {
     tree: sled::Tree,
     closed: ClosedKeys,
+    failed: Failed,
 }
 
 /// Changes that become durable together.
@@ -196,7 +202,8 @@ impl Store {
         let last = Mutex::new(last);
         let closed = tree.scan_prefix(b"c").keys().map(|key| key.map(|key| number(&key))).collect::<Result<_, _>>();
         let closed = Arc::new(RwLock::new(closed.map_err(|e| broken(e.to_string()))?));
-        let mut store = Self { tree, closed, db, file, witness, last, path: path.clone(), instance_id: String::new() };
+        let (failed, path) = (Failed::default(), path.clone());
+        let mut store = Self { tree, closed, failed, db, file, witness, last, path, instance_id: String::new() };
         store.instance_id = match store.tree.get(b"minstance").map_err(|e| store.sled_error(&e))? {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None => {
@@ -232,7 +239,7 @@ impl Store {
     /// For readers.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { tree: self.tree.clone(), closed: self.closed.clone() }
+        Reader { tree: self.tree.clone(), closed: self.closed.clone(), failed: self.failed.clone() }
     }
 
     /// Reads what the engine needs in memory.
@@ -275,11 +282,20 @@ impl Store {
     /// Makes a batch durable: applied, flushed, synced.
     ///
     /// # Errors
-    /// The disk is full or broken. The daemon must not go on as if it had been written.
-    pub fn commit(&self, mut batch: Batch) -> Result<(), StoreError> {
+    /// The disk is full or broken. The daemon must not go on as if it had been written; nothing more is written, until the
+    /// cache is opened anew.
+    pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         if batch.changes == 0 {
             return Ok(());
         }
+        if self.failed.load(Ordering::SeqCst) {
+            let why = "an earlier change could not be written to it".into();
+            return Err(StoreError::Sled { path: self.path.clone(), why });
+        }
+        self.write(batch).inspect_err(|_| self.failed.store(true, Ordering::SeqCst))
+    }
+
+    fn write(&self, mut batch: Batch) -> Result<(), StoreError> {
         // In one order for everybody: the last number on disk is that of the last commit.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let number = *last + 1;
@@ -489,9 +505,13 @@ impl Reader {
         serde_json::from_slice(&self.tree.get(key1(b'd', key.0)).ok()??).ok()
     }
 
-    /// The job that was submitted under this reference.
+    /// The job that was submitted under this reference. None is known any more once a commit has failed: who asks relies on
+    /// the answer, and sled shows the job whether it came to the disk or not.
     #[must_use]
     pub fn by_client_ref(&self, client_ref: &str) -> Option<Key> {
+        if self.failed.load(Ordering::SeqCst) {
+            return None;
+        }
         let value = self.tree.get([b"r", client_ref.as_bytes()].concat()).ok()??;
         Some(Key(number(&value)))
     }

@@ -297,3 +297,27 @@ fn a_long_life_does_not_make_the_file_grow_without_bound() {
     let (early, late) = (sizes[..half].iter().max().unwrap(), sizes[half..].iter().max().unwrap());
     assert!(*late <= early * 2, "{sizes:?}");
 }
+
+/// sled shows what it could not write: nobody may rely on it.
+#[test]
+fn what_could_not_be_made_durable_is_not_known_and_nothing_is_written_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut store = Store::open(dir.path()).unwrap();
+        fill(&store);
+        let reader = store.reader();
+        // A file that cannot be synced.
+        let good = std::mem::replace(&mut store.file, fs::File::open("/dev/null").unwrap());
+        let mut batch = Batch::default();
+        batch.client_ref("ref/4", Key(4));
+        assert!(store.commit(batch).is_err());
+        assert_eq!(reader.by_client_ref("ref/4"), None);
+        store.file = good;
+        let mut batch = Batch::default();
+        batch.client_ref("ref/5", Key(5));
+        let refused = store.commit(batch).map_err(|e| e.to_string());
+        assert!(refused.as_ref().is_err_and(|e| e.contains("an earlier change")), "{refused:?}");
+    }
+    let reader = Store::open(dir.path()).unwrap().reader();
+    assert_eq!((reader.by_client_ref("ref/1"), reader.by_client_ref("ref/5")), (Some(Key(1)), None));
+}

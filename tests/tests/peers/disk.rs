@@ -138,6 +138,47 @@ fn a_state_directory_that_fills_up_in_the_middle() {
     world.sandbox.assert_no_violations();
 }
 
+/// Files are put into a watched directory on another disk while that of the state directory is full: a file that is
+/// accepted is a job.
+#[test]
+fn a_watched_file_is_not_accepted_without_its_job() {
+    let world = World::new();
+    let user = &world.user;
+    let dir = user.work().join("in");
+    fs::create_dir(&dir).unwrap();
+    user.configure(&[&format!("dirs: [{{path: \"{}\", settle: 300ms}}]", dir.display())]);
+    let disk = Disk::mount(&user.root().join("state"), "3m");
+    let _ = user.actctl(&["proxy"]).ok();
+    let ballast = disk.0.join("ballast");
+    let _ = fs::write(&ballast, vec![1; 4 << 20]);
+    let pid = user.daemon_pid().expect("a daemon");
+    let accepted = |number: usize| dir.join(format!("accepted/{number}.xrsl")).exists();
+    let mut number = 0;
+    // What sled has in its file it can still fill.
+    wait_for("the daemon to end for want of room", LONG, || {
+        if number == 0 || accepted(number) {
+            number += 1;
+            // So much to keep that taking it is the first thing that finds no room.
+            let text = xrsl::shell(&format!("job-{number}"), &format!(": {}", "x".repeat(200_000)));
+            fs::write(dir.join(format!("{number}.xrsl")), text).unwrap();
+        }
+        if user.daemon_pid() == Some(pid) { Err(format!("{number} files")) } else { Ok(()) }
+    });
+    fs::remove_file(&ballast).unwrap();
+    wait_for("all files to be accepted", LONG, || {
+        // It has the daemon started again, as a service manager would.
+        let stat = user.actctl(&["stat"]);
+        if (1..=number).all(accepted) { Ok(()) } else { Err(stat.to_string()) }
+    });
+    for number in 1..=number {
+        let name = format!("job-{number}");
+        wait_for(&name, LONG, || {
+            let jobs = user.jobs().into_iter().chain(user.history()).collect::<Vec<_>>();
+            if jobs.iter().any(|job| job.name.as_deref() == Some(&name)) { Ok(()) } else { Err(format!("{jobs:?}")) }
+        });
+    }
+}
+
 /// Home, state and results on a disk of 50 MB, and twice as much to come.
 #[test]
 fn everything_on_a_disk_of_fifty_megabytes() {
