@@ -75,12 +75,21 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
         return Ok(from.clone());
     }
     let mut manifest = Manifest::of(from, &config.state_dir, key);
-    if let Some((dir, _)) = manifest.as_ref().and_then(|m| find(Some(&m.run))) {
+    if let Some(manifest) = &manifest
+        && let Some((dir, _)) = find(Some(&manifest.run))
+    {
         // An earlier call has copied them, and the daemon ended before it could say so, or remove them.
-        if !copy {
-            remove_source(from, &gone).map_err(failed(from))?;
+        if *copy {
+            return Ok(dir);
         }
-        return Ok(dir);
+        match manifest.is_all_of(from) {
+            Ok(()) => {
+                remove_source(from, &gone).map_err(failed(from))?;
+                return Ok(dir);
+            }
+            // Somebody has worked on them since: that is in no copy, so they are delivered as they are now.
+            Err(why) => tracing::info!(%key, why, "results have changed since they were copied"),
+        }
     }
     if !copy {
         failpoint!("deliver.rename.before");
@@ -98,7 +107,11 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
     report(progress(0, 0));
     room(parent, bytes, 0)?;
     failpoint!("deliver.copy.before");
-    copy_tree(from, &part).map_err(failed(parent))?;
+    if let Err(e) = copy_tree(from, &part) {
+        // Nobody need find half a copy in a directory of the user's.
+        drop(remove_tree(&part));
+        return Err(failed(parent)(e));
+    }
     failpoint!("deliver.copy.after");
     if let Some(manifest) = &manifest {
         // If the source was not whole any more, what is left of it is still delivered: it is the user's.

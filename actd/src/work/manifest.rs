@@ -159,6 +159,26 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether `dir` holds these files as they were brought, and nothing that somebody has put beside them: then it may be
+    /// removed once they are elsewhere. What is in the way, otherwise.
+    pub(super) fn is_all_of(&self, dir: &Path) -> Result<(), String> {
+        self.check(dir)?;
+        let known: HashSet<&Path> = self.files.iter().map(|f| Path::new(&f.path)).chain([Path::new(NAME)]).collect();
+        let mut todo = vec![dir.to_owned()];
+        while let Some(at) = todo.pop() {
+            for entry in fs::read_dir(&at).map_err(|e| format!("{}: {e}", at.display()))? {
+                let entry = entry.map_err(|e| format!("{}: {e}", at.display()))?;
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    todo.push(path);
+                } else if !path.strip_prefix(dir).is_ok_and(|inside| known.contains(inside)) {
+                    return Err(format!("{} was not downloaded", path.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The sum of the files' sizes.
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|f| f.size).sum()

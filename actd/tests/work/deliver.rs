@@ -84,6 +84,35 @@ async fn a_copy_then_a_crash_then_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_added_or_edited_after_a_copy_is_delivered_too() {
+    let bed = Bed::start(&[]).await;
+    let from = stored(&bed).await;
+    let copy = bed.dir.path().join("cwd/wanted");
+    let parent = copy.parent().expect("parent");
+    for change in ["sub/plot", "out.txt"] {
+        assert_eq!(deliver(&bed, &from, parent, true).await, Input::Delivered(Ok(copy.clone())));
+        std::fs::write(from.join(change), "hours of work").expect("write");
+        let content = tree(&from);
+        let Input::Delivered(Ok(to)) = deliver(&bed, &from, parent, false).await else { panic!("not delivered") };
+        assert_eq!((tree(&to), from.exists()), (content, false), "{change}");
+        // The next change is made to it, in the place where it was.
+        std::fs::rename(&to, &from).expect("rename");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_fails_leaves_nothing() {
+    let bed = Bed::start(&[]).await;
+    let from = stored(&bed).await;
+    let parent = bed.dir.path().join("cwd");
+    // A thing that cannot be copied, as a quota that is used up would stop it in the middle.
+    let pipe = rustix::fs::mkfifoat(rustix::fs::CWD, from.join("pipe"), rustix::fs::Mode::RUSR);
+    pipe.expect("a pipe can be made");
+    let Input::Delivered(Err(_)) = deliver(&bed, &from, &parent, true).await else { panic!("delivered") };
+    assert!(tree(&parent).is_empty(), "{:?}", tree(&parent).keys());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stored_results_are_read_and_thrown_away() {
     let bed = Bed::start(&[]).await;
     let dir = stored(&bed).await;

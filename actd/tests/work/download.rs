@@ -131,6 +131,25 @@ async fn names_that_reach_outside_are_refused_and_the_rest_is_brought() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_put_beside_incomplete_results_stays() {
+    let bed = Bed::start(&[]).await;
+    let [id] = bed.done_jobs(1, &json!({"good": "g", "late": "l"}))[..] else { panic!("ids") };
+    bed.fault(&json!({"path": format!("/jobs/{id}/results/late"), "fault": {"kind": "status", "status": 404}}));
+    let job = bed.retrieve(Key(1), id).await;
+    assert_eq!(failed(bed.one(Work::Retrieve(job.clone())).await.0).class, Class::Rejected);
+    let first = bed.results().join(&job.name);
+    std::fs::create_dir(first.join("plots")).expect("mkdir");
+    std::fs::write(first.join("plots/a.png"), "hours of work").expect("write");
+    bed.heal();
+    let second = bed.retrieved(job).await;
+    assert_eq!(tree(&second)["late"], b"l");
+    assert_eq!(tree(&first)["plots/a.png"], b"hours of work");
+    assert_ne!(first, second);
+    let hidden: Vec<String> = tree(&bed.results()).into_keys().filter(|path| path.starts_with('.')).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_lengths_are_not_complete() {
     let bed = Bed::start(&[]).await;
     let [id] = bed.done_jobs(1, &json!({"out": "0123456789"}))[..] else { panic!("ids") };

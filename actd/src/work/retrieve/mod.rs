@@ -27,6 +27,7 @@ use super::{Done, Inner, ProgressSink, Retrieve, rows};
 use crate::engine::board::TransferKind;
 use crate::failpoint;
 use crate::fsutil::RelPath;
+use crate::fsutil::transfer::remove_tree;
 use crate::job::apply::Input;
 use crate::job::fault::{Class, Fault};
 use crate::job::{Key, ServerId, Time};
@@ -193,7 +194,7 @@ async fn bring(
             discard(ctx).await;
             return Err(incomplete(&dir, &missing));
         }
-        old => old.map(|(dir, _)| dir),
+        old => old,
     };
     let dir = publish_all(ctx, job, files, tree, old).await?;
     failpoint!("retrieve.published");
@@ -356,14 +357,14 @@ async fn discard(ctx: &Arc<Context>) {
     }
 }
 
-/// Writes the manifest, makes the tree durable, and gives the directory its name. `old`: the directory of an earlier call
-/// whose files are all in the tree: it makes room.
+/// Writes the manifest, makes the tree durable, and gives the directory its name. `old`: what an earlier call could bring.
+/// All of that is in the tree, so it makes room, unless somebody has put something there that is not.
 async fn publish_all(
     ctx: &Arc<Context>,
     job: &Arc<Retrieve>,
     files: BTreeMap<String, FileEntry>,
     tree: Tree,
-    old: Option<PathBuf>,
+    old: Option<(PathBuf, Manifest)>,
 ) -> Result<PathBuf, Failure> {
     let (ctx, job) = (ctx.clone(), job.clone());
     let published = blocking(move || {
@@ -399,8 +400,15 @@ async fn publish_all(
         failpoint!("retrieve.sync.before");
         manifest::seal(&root, &manifest.files, &dirs, config.umask).map_err(failed)?;
         failpoint!("retrieve.sync.after");
-        if let Some(old) = old {
-            crate::fsutil::transfer::remove_tree(&old).map_err(|e| trouble::local(&e, &old))?;
+        let gone = job.parent.join(gone_name(&config.instance, job.key));
+        if let Some((old, manifest)) = old {
+            // Under a name by which nobody takes it for results, until these have theirs.
+            match manifest.is_all_of(&old) {
+                Ok(()) => remove_tree(&gone)
+                    .and_then(|()| std::fs::rename(&old, &gone))
+                    .map_err(|e| trouble::local(&e, &old))?,
+                Err(why) => tracing::info!(key = %job.key, why, "earlier results stay beside the new ones"),
+            }
         }
         let moved = publish::publish(&root, &job.parent, &job.name, &ctx.hands.syncs, |to| {
             if manifest.is_displaced() {
@@ -416,7 +424,7 @@ async fn publish_all(
             let why = format!("{} changed its file system", job.parent.display());
             return Err(Fault::new(Class::Transient, why));
         };
-        if let Err(error) = ctx.stage.remove() {
+        if let Err(error) = ctx.stage.remove().and_then(|()| remove_tree(&gone)) {
             tracing::warn!(%error, "cannot remove the leftovers of a finished download");
         }
         Ok(dir)
@@ -449,7 +457,7 @@ pub fn remove_stale(parent: &Path, instance: &str, is_live: impl Fn(Key) -> bool
         if is_live(key) {
             continue;
         }
-        match crate::fsutil::transfer::remove_tree(&entry.path()) {
+        match remove_tree(&entry.path()) {
             Ok(()) => removed += 1,
             Err(error) => tracing::warn!(%error, "cannot remove the leftovers of an unfinished download"),
         }
