@@ -81,7 +81,7 @@ pub struct Config {
     pub rate_limit: Option<u64>,
     /// Room that is left free on the disk, in bytes.
     pub min_free_disk: u64,
-    /// Directories that are watched.
+    /// Directories that are watched: none but for the server that the file names.
     pub dirs: Vec<DirSettings>,
     /// Plain http to another machine.
     pub allow_http: bool,
@@ -267,11 +267,17 @@ impl Config {
             }
         };
         let webdav = set.pick("webdav", file.webdav.map(|w| Some(w.0)), None, |w| json!(w));
-        let dirs = actd.dirs.map(|all| all.into_iter().map(|dir| dir.settings(&mut absolute)).collect());
+        let mut dirs: Option<Vec<DirSettings>> =
+            actd.dirs.map(|all| all.into_iter().map(|dir| dir.settings(&mut absolute)).collect());
+        // A file that is put there is meant for one server.
+        let not_watched = !instance.is_config_server && dirs.take().is_some_and(|dirs| !dirs.is_empty());
         let dirs = set.pick("actd.dirs", dirs, Vec::new(), |d| json!(d));
         let results = actd.results.map(|p| absolute("actd.results", p));
         let default_results = env_path("HOME").unwrap_or_else(|| PathBuf::from("/")).join("act-results");
         let results = set.pick("actd.results", results, default_results, |p| json!(p));
+        if not_watched {
+            warnings.push("`actd.dirs` is for the server that this file names, and not for this one".into());
+        }
         let download = set.pick("actd.download", actd.download, Download::Auto, |d| {
             json!(match d {
                 Download::Auto => "auto",

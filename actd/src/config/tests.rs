@@ -118,6 +118,18 @@ fn flags_win_and_another_server_has_its_own_token() {
 }
 
 #[test]
+fn the_directories_of_the_file_are_watched_for_its_server_only() {
+    let dir = Dir::with("server: https://h\nactd:\n  dirs: [/in]\n");
+    let mut flags = dir.flags();
+    let c = Config::load(&flags).unwrap();
+    assert_eq!((c.dirs.len(), c.warnings().len()), (1, 0));
+    flags.selection.server = Some("https://other:8443".into());
+    let c = Config::load(&flags).unwrap();
+    assert!(c.dirs.is_empty());
+    assert!(c.warnings().iter().any(|w| w.contains("actd.dirs")), "{:?}", c.warnings());
+}
+
+#[test]
 fn limits_of_values() {
     for (text, words) in [
         ("poll_min: 10s\n  poll_max: 5s", "poll_max"),
