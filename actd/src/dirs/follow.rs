@@ -51,7 +51,9 @@ impl Worker {
     pub(super) fn follow_again(&mut self, claim: Claim, ledger: &Ledger) -> io::Result<()> {
         let Some(name) = &ledger.accepted else { return claim.close() };
         match Receipt::read(&self.places.accepted.join(format!("{name}{RECEIPT}")), &claim)? {
-            Some(receipt) => self.follow.add(claim, name.clone(), receipt),
+            Some(receipt) if claim.is_of(&self.context.instance) => self.follow.add(claim, name.clone(), receipt),
+            // Its keys are names of another daemon's jobs: that one goes on with it, if it comes back.
+            Some(_) => {}
             None => claim.close()?,
         }
         Ok(())

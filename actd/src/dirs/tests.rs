@@ -437,3 +437,38 @@ async fn killed_at_each_step_each_file_is_submitted_once() {
         life.end().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_another_state_directory_stays_as_it_is() {
+    let (root, other) = (root(), root());
+    let settings = settings(root.path());
+    let dir = settings.path.clone();
+    let life = Life::begin(root.path(), None, vec![settings.clone()]).await;
+    fs::write(dir.join("a.xrsl"), JOB).expect("write");
+    let receipt = dir.join("accepted/a.xrsl.json");
+    exists(&receipt).await;
+    exists(&dir.join("accepted/a.xrsl")).await;
+    life.end().await;
+    let before = fs::read_to_string(&receipt).expect("receipt");
+    assert!(before.contains("\"key\": \"j1\""), "{before}");
+
+    // Another daemon gives the same names to its own jobs.
+    let life = Life::begin(other.path(), None, vec![settings.clone()]).await;
+    fs::write(dir.join("b.xrsl"), JOB.replace("one", "two")).expect("write");
+    exists(&dir.join("accepted/b.xrsl.json")).await;
+    exists(&dir.join("accepted/b.xrsl")).await;
+    assert_eq!(life.engine.board.read().by_key.keys().map(ToString::to_string).collect::<Vec<_>>(), ["j1"]);
+    life.end().await;
+    assert_eq!(fs::read_to_string(&receipt).expect("receipt"), before);
+
+    // The first one goes on with it.
+    let life = Life::begin(root.path(), None, vec![settings]).await;
+    let kill = crate::engine::handle::Verb::Kill;
+    let _ = life.engine.act(kill, vec![crate::job::Key(1)], None).await.expect("kill");
+    let written = || fs::read_to_string(&receipt).expect("receipt");
+    until("its end in the receipt", || async {
+        written().contains("\"outcome\": \"killed\"").then_some(()).ok_or_else(written)
+    })
+    .await;
+    life.end().await;
+}
