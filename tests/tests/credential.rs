@@ -112,6 +112,56 @@ fn another_identity_s_token_is_not_taken_while_there_are_jobs() {
     wait_status(&world.user, "the old identity", |s| s.state == "ok");
 }
 
+/// The sandbox's proxy under another name.
+fn copy_of_the_proxy(world: &World, name: &str) -> std::path::PathBuf {
+    let copy = world.user.root().join(name);
+    let pem = fs::read(&world.sandbox.info().proxy).expect("the sandbox's proxy");
+    fs::write(&copy, pem).expect("a file can be written");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).expect("chmod");
+    copy
+}
+
+#[test]
+fn a_proxy_that_the_server_refuses_does_not_come_into_force() {
+    let world = World::ready();
+    let before = status(&world.user).proxy_path;
+    let other = copy_of_the_proxy(&world, "other-proxy");
+    let refuse = serde_json::json!({"method": "POST", "path": "/proxies", "count": 1, "fault": {"kind": "status", "status": 400}});
+    world.sandbox.fault(&refuse);
+    let _ = world.user.actctl(&["proxy", "--file", other.to_str().expect("a path")]).exits(5);
+    // The daemon has gone on since: a second word is answered after the first one's end.
+    let _ = world.user.actctl(&["daemon", "reload"]).ok();
+    assert_eq!(status(&world.user).proxy_path, before);
+    world.user.kill_daemon();
+    let _ = world.user.actctl(&["stat"]).ok();
+    assert_eq!(status(&world.user).proxy_path, before);
+}
+
+#[test]
+fn the_proxy_named_last_is_in_force() {
+    let world = World::ready();
+    let [named, configured] = ["named", "configured"].map(|name| copy_of_the_proxy(&world, name));
+    let _ = world.user.actctl(&["proxy", "--file", named.to_str().expect("a path")]).ok();
+    let in_force = || status(&world.user).proxy_path;
+    assert_eq!(in_force(), named.display().to_string());
+    world.user.kill_daemon();
+    let _ = world.user.actctl(&["stat"]).ok();
+    assert_eq!(in_force(), named.display().to_string());
+    // The config file is changed, first while the daemon runs, then while it does not.
+    let text = fs::read_to_string(world.user.config()).expect("the config file");
+    let usual = world.sandbox.info().proxy.display().to_string();
+    let changed = text.replace(&format!("proxy: {usual}\n"), &format!("proxy: {}\n", configured.display()));
+    assert_ne!(changed, text);
+    world.user.write_config(&changed);
+    let _ = world.user.actctl(&["daemon", "reload"]).ok();
+    assert_eq!(in_force(), configured.display().to_string());
+    let _ = world.user.actctl(&["proxy", "--file", named.to_str().expect("a path")]).ok();
+    world.user.kill_daemon();
+    world.user.write_config(&text);
+    let _ = world.user.actctl(&["stat"]).ok();
+    assert_eq!(in_force(), usual);
+}
+
 #[test]
 fn a_proxy_that_comes_later_is_picked_up() {
     let mut world = World::new();

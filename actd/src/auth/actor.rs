@@ -86,7 +86,8 @@ impl Actor {
     /// moment.
     #[must_use]
     pub fn new(config: Config, owner: Option<ProxyId>, client: &ActClient, equip: Equip) -> Self {
-        let journal = Journal::read(&config.state);
+        let mut journal = Journal::read(&config.state);
+        journal.is_configured(&config.proxy);
         let mut actor = Self {
             token: Ok(None),
             token_stamp: None,
@@ -317,6 +318,10 @@ impl Actor {
             self.generation += 1;
             self.may_try_again();
         }
+        if config.proxy != self.config.proxy {
+            self.journal.is_configured(&config.proxy);
+            self.note_seen();
+        }
         self.config = config;
         self.look();
     }
@@ -455,10 +460,19 @@ impl Actor {
             )
             .hint(SWITCH));
         }
+        let before = (self.journal.path.clone(), self.journal.instead_of.clone(), self.journal.consent);
+        self.journal.instead_of = chosen.is_some().then(|| self.config.proxy.clone());
         self.journal.path = chosen;
         self.journal.consent = true;
         let proxy = Arc::new(proxy);
-        self.delegate(&proxy, params.switch_identity).await?;
+        if let Err(e) = self.delegate(&proxy, params.switch_identity).await {
+            // What was in force goes on, also after a restart.
+            (self.journal.path, self.journal.instead_of, self.journal.consent) = before;
+            if let Err(e) = self.write_journal() {
+                tracing::warn!("{e}: after a restart, {} may be taken for the proxy", path.display());
+            }
+            return Err(e);
+        }
         self.proxy_stamp = stamp;
         self.proxy = Ok(proxy);
         self.may_try_again();
@@ -488,12 +502,11 @@ impl Actor {
             self.write_journal()?;
             return Err(other_identity(owner, proxyid));
         }
-        self.journal.dn = Some(proxy.dn().to_owned());
-        self.journal.fqan = fqan(proxy).map(str::to_owned);
-        self.journal.proxyid = Some(proxyid);
         let path = self.config.token.clone();
         tokio::task::block_in_place(|| token.write(&path))
             .map_err(|e| ApiError::new(Kind::LocalFile, e.to_string()).hint("check `token:` in the config file"))?;
+        self.journal.dn = Some(proxy.dn().to_owned());
+        self.journal.fqan = fqan(proxy).map(str::to_owned);
         crate::failpoint!("proxy.token.written");
         self.write_journal()?;
         crate::failpoint!("proxy.recorded");

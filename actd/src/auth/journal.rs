@@ -19,12 +19,12 @@ pub(super) struct Journal {
     pub consent: bool,
     /// The proxy file that the user named with `proxy`, if it is not the configured one.
     pub path: Option<PathBuf>,
+    /// The configured one of that time.
+    pub instead_of: Option<PathBuf>,
     /// The user's name in the proxy that was delegated last.
     pub dn: Option<String>,
     /// Its first VOMS attribute.
     pub fqan: Option<String>,
-    /// The server's number of that identity.
-    pub proxyid: Option<i64>,
     /// The end that the user was told of.
     pub seen: Seen,
 }
@@ -44,6 +44,15 @@ impl Journal {
             tracing::warn!("{} cannot be read: {e}", file(state).display());
             Self::default()
         })
+    }
+
+    /// Goes by this configured proxy file from now on: if it is another one than the user named theirs instead of, that is
+    /// their last word.
+    pub(super) fn is_configured(&mut self, proxy: &Path) {
+        let known = [&self.instead_of, &self.path];
+        if self.instead_of.is_some() && known.iter().all(|path| path.as_deref() != Some(proxy)) {
+            (self.path, self.instead_of) = (None, None);
+        }
     }
 
     /// Writes it, durably.
