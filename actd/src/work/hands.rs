@@ -200,10 +200,8 @@ impl Hands {
     /// the engine is told of the new credential.
     pub fn equip(&self, token: Option<Secret>, proxy: Option<&Arc<Proxy>>) {
         let config = self.0.config();
-        let act = self.0.tools().act.with_token(token);
         let presenting = proxy.map(|proxy| Arc::new(Presenting::new(proxy, &config)));
-        let tools = Arc::new(Tools { act, rows: RowReader::default(), presenting });
-        *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
+        self.0.change_tools(|now| Tools { act: now.act.with_token(token), rows: RowReader::default(), presenting });
     }
 
     /// Goes by another configuration from now on: limits, whom to trust, what is allowed. Work that is under way ends as it
@@ -212,10 +210,13 @@ impl Hands {
     /// # Errors
     /// As for [`HandsConfig::client`]; then nothing has changed.
     pub fn configure(&self, new: HandsConfig) -> Result<(), RemoteError> {
-        let old = self.0.tools();
-        let act = old.act.rebuilt(new.trust.rest(), new.act)?;
-        let tools = Tools { act, rows: RowReader::default(), presenting: old.presenting.clone() };
-        *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tools);
+        let act = self.0.tools().act.rebuilt(new.trust.rest(), new.act)?;
+        // That took its time: they may have been equipped meanwhile.
+        self.0.change_tools(|now| Tools {
+            act: act.with_token_of(&now.act),
+            rows: RowReader::default(),
+            presenting: now.presenting.clone(),
+        });
         self.0.pace.set(new.rate);
         let too_many = (self.0.uploads.resize(new.uploads), self.0.downloads.resize(new.downloads));
         *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
@@ -281,6 +282,13 @@ impl Inner {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Nobody else changes them meanwhile, so `change` must not take long.
+    fn change_tools(&self, change: impl FnOnce(&Tools) -> Tools) {
+        let mut tools = self.tools.write().unwrap_or_else(PoisonError::into_inner);
+        let new = change(&tools);
+        *tools = Arc::new(new);
+    }
+
     pub(super) fn tools(&self) -> Arc<Tools> {
         self.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -322,4 +330,43 @@ impl Inner {
 
 fn connector(trust: &Trust, proxy: Option<&Proxy>) -> Result<openssl::ssl::SslConnectorBuilder, RemoteError> {
     trust.connector(proxy).map_err(|e| RemoteError::new(ErrorClass::Local, "TLS", format!("cannot be set up: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_that_comes_during_a_reload_is_not_lost() {
+        let state = tempfile::tempdir().expect("a directory");
+        let second = std::time::Duration::from_secs(1);
+        let config = HandsConfig {
+            // TLS: making its client takes long enough.
+            url: "https://act.example.org".parse().expect("a URL"),
+            server: "https://act.example.org".into(),
+            instance: "instance".into(),
+            state_dir: state.path().to_owned(),
+            trust: Trust::new(None),
+            act: ActOptions::default(),
+            webdav: WebdavOptions::default(),
+            ce: Timeouts { connect: second, head: second, idle: second, total: second },
+            uploads: 1,
+            downloads: 1,
+            files_per_job: 1,
+            rate: None,
+            min_free: 0,
+            umask: 0o022,
+        };
+        let hands = Hands::new(config.clone(), config.client().expect("a client"));
+        for _ in 0..20 {
+            hands.equip(None, None);
+            std::thread::scope(|scope| {
+                let reload = scope.spawn(|| hands.configure(config.clone()));
+                std::thread::sleep(std::time::Duration::from_micros(fastrand::u64(0..3_000)));
+                hands.equip(Some(Secret::new("token".to_owned())), None);
+                reload.join().expect("no panic").expect("a good configuration");
+            });
+            assert!(hands.act().has_token());
+        }
+    }
 }

@@ -154,6 +154,11 @@ impl ActClient {
         Self { shared: self.shared.clone(), token: token.map(Arc::new) }
     }
 
+    /// The same client with the token of another one for the same server.
+    pub fn with_token_of(&self, other: &Self) -> Self {
+        Self { shared: self.shared.clone(), token: other.token.clone() }
+    }
+
     /// The same server and token with other options and another judgement of whom to trust. The server's clock and
     /// the count of requests go on.
     ///
