@@ -156,7 +156,7 @@ impl Engine {
             }
         };
         self.server_answered();
-        if generation != self.credential.borrow().generation {
+        if generation != self.taken || generation != self.credential.borrow().generation {
             // Another identity's list, perhaps.
             self.poll.ended(false, false);
             self.poll.now();

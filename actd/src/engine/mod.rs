@@ -132,6 +132,8 @@ struct Engine {
     operations: Operations,
     run: Run,
     credential: watch::Receiver<Credential>,
+    /// The generation of the one that the board goes by.
+    taken: u64,
     rejected: mpsc::Sender<u64>,
     finished: mpsc::Sender<Finished>,
     tasks: TaskTracker,
@@ -214,6 +216,7 @@ pub fn start(
         events: events.clone(),
         operations: operations.clone(),
         run,
+        taken: 0,
         credential,
         rejected,
         finished,
@@ -260,6 +263,7 @@ impl Engine {
     /// Takes over what is on disk, settles what was in flight.
     fn adopt_state(&mut self, loaded: Loaded) -> Result<(), StoreError> {
         let now = Time::now();
+        self.taken = self.credential.borrow().generation;
         let proxyid = self.credential.borrow().proxyid.or(loaded.proxyid).unwrap_or(0);
         let mut keys = Vec::with_capacity(loaded.jobs.len());
         {
@@ -445,6 +449,7 @@ impl Engine {
     }
 
     fn credential_changed(&mut self, credential: Credential) {
+        self.taken = credential.generation;
         let other = {
             let mut jobs = self.board.write();
             jobs.gates.credential.clone_from(&credential.problem);

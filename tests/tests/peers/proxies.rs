@@ -158,6 +158,17 @@ fn another_identity_is_never_taken_silently() {
     make(&world, &first_user(&world), "9:00", &proxy);
     let _ = world.user.actctl(&["proxy", "--switch-identity"]).ok();
     world.user.wait_job("j1", "it goes on", |job| job.waiting.as_ref().is_none_or(|w| w.reason != "other_identity"));
+    // One that is cut off between the credential's record and the jobs' takes a second word, and nothing is lost.
+    world.user.kill_daemon();
+    world.user.set_env("ACTD_FAILPOINTS", "proxy.recorded=crash");
+    make(&world, &second, "9:00", &proxy);
+    let cut_off = world.user.actctl(&["proxy", "--switch-identity"]);
+    assert_ne!(cut_off.code, Some(0), "{cut_off}");
+    world.user.set_env("ACTD_FAILPOINTS", "");
+    let _ = world.user.actctl(&["proxy", "--switch-identity"]).ok();
+    world.user.wait_job("j1", "it waits for its identity", |job| {
+        job.waiting.as_ref().is_some_and(|w| w.reason == "other_identity")
+    });
 }
 
 #[test]
