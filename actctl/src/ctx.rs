@@ -81,7 +81,7 @@ impl Ctx {
         let instance = self.instance()?;
         let client = connect::connect(self, &instance, Start::Transient).await?;
         self.check_config();
-        Ok(Session { ctx: self, instance, client, shown: AtomicU64::new(0) })
+        Ok(Session { ctx: self, instance, client, connection: 1, shown: AtomicU64::new(0) })
     }
 
     /// A session with a daemon that runs already; `None`: none does.
@@ -91,7 +91,7 @@ impl Ctx {
     pub async fn running(&self) -> Result<Option<Session<'_>>, Failure> {
         let instance = self.instance()?;
         let client = connect::existing(self, &instance).await?;
-        Ok(client.map(|client| Session { ctx: self, instance, client, shown: AtomicU64::new(0) }))
+        Ok(client.map(|client| Session { ctx: self, instance, client, connection: 1, shown: AtomicU64::new(0) }))
     }
 }
 
@@ -101,6 +101,8 @@ pub struct Session<'a> {
     /// The instance that it is about.
     pub instance: Instance,
     client: Client,
+    /// How many there have been.
+    connection: u64,
     /// The last request to a server that was shown, with `-v`.
     shown: AtomicU64,
 }
@@ -109,6 +111,12 @@ impl Session<'_> {
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
         self.client.hello().pid
+    }
+
+    /// The number of the connection, from 1. Another one may be to a daemon that was started anew: its revisions and
+    /// what it counts in operations begin anew.
+    pub fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// Calls a method. If the connection is lost, a method that changes nothing is called again.
@@ -138,6 +146,7 @@ impl Session<'_> {
                     match connect::connect(self.ctx, &self.instance, Start::Transient).await {
                         Ok(client) => {
                             self.client = client;
+                            self.connection += 1;
                             self.shown.store(0, Ordering::Relaxed);
                         }
                         // A job cache that cannot be written does not mend itself.

@@ -11,6 +11,7 @@ pub mod cmd;
 pub mod complete;
 pub mod connect;
 pub mod ctx;
+pub mod delivery;
 pub mod failure;
 pub mod follow;
 pub mod gate;

@@ -408,6 +408,9 @@ pub struct OperationStarted {
     pub operation: String,
     /// How many jobs it is about.
     pub jobs: u64,
+    /// Their keys. Empty: an older daemon, which does not tell.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// Terms of the selector that name no job, or none in the right state.
     pub missing: Vec<String>,
     /// Jobs among them that another client submitted.

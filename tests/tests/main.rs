@@ -5,6 +5,7 @@ mod completion;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod credential;
+mod delivery;
 mod descriptions;
 mod dirs;
 mod doctor;

@@ -161,6 +161,22 @@ fn cat_shows_output_while_running_and_after() {
 }
 
 #[test]
+fn tail_of_what_will_never_be_there_ends() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("done.xrsl", xrsl::shell("done", "echo one; echo two"));
+    user.write("bad.xrsl", xrsl::fail("bad", 3));
+    let _ = user.actctl(&["sub", "done.xrsl", "bad.xrsl"]).ok();
+    // From before its start: all of it comes, though the results move while it is followed.
+    assert_eq!(user.actctl(&["tail", "-f", "done"]).ok().stdout, "one\ntwo\n");
+    user.wait_phase("done", "stored");
+    user.wait_arcstate("bad", "failed");
+    for job in ["done", "bad"] {
+        let _ = user.actctl(&["tail", "-f", job, "nosuch.txt"]).exits(1).says(&["nosuch.txt not yet available"]);
+    }
+}
+
+#[test]
 fn wait_ends_when_jobs_end() {
     let world = World::ready();
     let user = &world.user;

@@ -74,7 +74,8 @@ where
     let exit = report(ctx, args, words, &done)?;
     if exit == SOME_FAILED && done.ok.is_empty() && !done.failed.is_empty() {
         // Nothing went through: if that is because nothing does, the exit code says why.
-        let why = closed(&mut session).await?;
+        let keys: Vec<String> = done.failed.iter().map(|f| f.job.key.clone()).collect();
+        let why = closed(&mut session, &keys).await?;
         if let (Some(hint), false) = (why.as_ref().and_then(|f| f.hint.as_deref()), ctx.out.json) {
             ctx.out.note(&format!("hint: {hint}"));
         }

@@ -1,6 +1,5 @@
 //! `cat`: the bytes of jobs' stdout, stderr or other files.
 
-use act_proto::Kind;
 use act_proto::jobs::{CatParams, CatReply, Job};
 use act_proto::method::JobsCat;
 use base64::Engine;
@@ -93,8 +92,9 @@ pub async fn whole(
 ) -> Result<bool, Failure> {
     let mut offset = 0;
     loop {
-        let Some(piece) = piece(session, &job.key, file, offset).await? else { return Ok(offset > 0) };
-        take(&piece.bytes)?;
+        let piece = piece(session, &job.key, file, offset).await?;
+        let Some(bytes) = &piece.bytes else { return Ok(offset > 0) };
+        take(bytes)?;
         if piece.eof || piece.next <= offset {
             return Ok(true);
         }
@@ -105,29 +105,24 @@ pub async fn whole(
 /// A piece of a file.
 #[derive(Debug)]
 pub struct Piece {
-    /// The bytes.
-    pub bytes: Vec<u8>,
+    /// The bytes; none: the job has no such file yet.
+    pub bytes: Option<Vec<u8>>,
     /// Where the next one starts.
     pub next: u64,
     /// There is nothing after it now.
     pub eof: bool,
-    /// Nothing will come after it.
+    /// Nothing will come after it: the job writes no more.
     pub ended: bool,
 }
 
-/// Reads a piece; `None`: the job has no such file yet.
+/// Reads a piece.
 ///
 /// # Errors
 /// The daemon's.
-pub async fn piece(session: &mut Session<'_>, job: &str, file: &str, offset: u64) -> Result<Option<Piece>, Failure> {
+pub async fn piece(session: &mut Session<'_>, job: &str, file: &str, offset: u64) -> Result<Piece, Failure> {
     let params = CatParams { job: job.to_owned(), file: file.to_owned(), offset, length: None };
-    let reply: CatReply = match session.call::<JobsCat>(&params).await {
-        Err(f) if f.kind == Kind::NotAvailable.word() => return Ok(None),
-        result => result?,
-    };
-    let Some(data) = reply.data else { return Ok(None) };
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(data)
-        .map_err(|e| Failure::daemon(format!("the daemon's answer is not base64: {e}")))?;
-    Ok(Some(Piece { bytes, next: reply.next, eof: reply.eof, ended: reply.ended }))
+    let reply: CatReply = session.call::<JobsCat>(&params).await?;
+    let bytes = reply.data.map(|data| base64::engine::general_purpose::STANDARD.decode(data)).transpose();
+    let bytes = bytes.map_err(|e| Failure::daemon(format!("the daemon's answer is not base64: {e}")))?;
+    Ok(Piece { bytes, next: reply.next, eof: reply.eof, ended: reply.ended })
 }

@@ -2,27 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use act_proto::jobs::{GetParams, Operation, OperationCancelParams, OperationItem, OperationParams};
-use act_proto::method::{JobsGet, OperationsCancel, OperationsGet};
+use act_proto::jobs::{GetParams, OperationItem};
 use serde_json::json;
 
 use crate::cli_jobs::Get;
 use crate::cmd::stat::missing;
 use crate::ctx::{Ctx, Session};
-use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
-use crate::gate::closed;
+use crate::delivery::Delivery;
+use crate::failure::{Failure, OK, Outcome, SOME_FAILED};
 use crate::ids::Range;
 use crate::pick::pick;
 use crate::progress::Progress;
 use crate::submit::absolute;
 use crate::table;
 
-/// How long one call waits for a job to end: as often are the bytes shown that have come.
-const NEWS_MS: u64 = 500;
-/// How long to wait while nothing goes on for any job. Nothing is lost by giving up: the next `get` goes on.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Beyond so many ids in `-i`, those that are missing are not looked for one by one.
 const MAX_MISSING: u64 = 100_000;
 
@@ -40,8 +34,10 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
     let mut session = ctx.session().await?;
-    let params = |filter| -> Result<GetParams, Failure> {
-        Ok(GetParams {
+    let mut items = Vec::new();
+    let mut end = Ok(());
+    for filter in pick.chunks() {
+        let params = GetParams {
             filter,
             dir: absolute(args.dir.as_deref().unwrap_or(Path::new(".")))?,
             use_jobname: args.use_jobname,
@@ -49,11 +45,15 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
             copy: args.copy || args.noclean,
             webdav: args.webdav.webdav.clone(),
             exclude: args.exclude.clone(),
-        })
-    };
-    let mut all = Vec::new();
-    for filter in pick.chunks() {
-        let started = session.call::<JobsGet>(&params(filter)?).await?;
+        };
+        let mut delivery = match Delivery::begin(&mut session, &params).await {
+            Ok(delivery) => delivery,
+            Err(failure) => {
+                end = Err(failure);
+                break;
+            }
+        };
+        let started = &delivery.started;
         if started.foreign > 0 {
             ctx.out.note(&format!("{} of the jobs were submitted by another client", started.foreign));
         }
@@ -63,51 +63,40 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
         if started.jobs == 0 {
             continue;
         }
-        let mut items = Vec::new();
-        tokio::select! {
-            end = deliver(ctx, &mut session, &started.operation, started.jobs, &mut items) => end?,
+        end = tokio::select! {
+            end = deliver(ctx, &mut session, &mut delivery, &mut items) => end,
             _ = &mut interrupt => {
-                let cancel = OperationCancelParams { operation: started.operation };
-                let cancelled = session.call::<OperationsCancel>(&cancel);
-                match tokio::time::timeout(Duration::from_secs(5), cancelled).await {
-                    Ok(Ok(_)) => ctx.out.note("Stopping job download: run the same command again to resume."),
-                    _ => ctx.out.warn("the daemon has not confirmed that it stops; the download may go on"),
-                }
-                return Ok(INTERRUPTED);
+                delivery.stop(ctx, &mut session).await;
+                Err(Failure::interrupted(""))
             }
+        };
+        if end.is_err() {
+            break;
         }
-        all.append(&mut items);
     }
-    report(ctx, args, pick.ids.as_deref(), &all)
+    match end {
+        Ok(()) => report(ctx, args, pick.ids.as_deref(), &items),
+        // What was delivered is told in any case.
+        Err(failure) if ctx.out.json => {
+            ctx.out.value(&json!({ "schema": "act.get/1", "items": items, "error": failure.json()["error"] }))?;
+            Ok(failure.exit)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
-/// Follows an operation to its end, printing items as they end.
+/// Follows a delivery to its end, printing items as they end.
 async fn deliver(
     ctx: &Ctx,
     session: &mut Session<'_>,
-    operation: &str,
-    jobs: u64,
+    delivery: &mut Delivery,
     items: &mut Vec<OperationItem>,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::new(&ctx.out, jobs, "getting");
-    let (mut moved, mut bytes) = (Instant::now(), 0);
+    let mut progress = Progress::new(&ctx.out, delivery.started.jobs, "getting");
+    let mut count = 0;
     loop {
-        let params = OperationParams { operation: operation.to_owned(), seen: items.len(), timeout_ms: NEWS_MS };
-        let news: Operation = session.call::<OperationsGet>(&params).await?;
-        if !news.items.is_empty() || news.progress.bytes != bytes {
-            moved = Instant::now();
-            bytes = news.progress.bytes;
-        } else if !news.done
-            && let Some(why) = closed(session).await?
-        {
-            progress.waiting(&why.message);
-            if moved.elapsed() > PATIENCE {
-                let cancel = OperationCancelParams { operation: operation.to_owned() };
-                session.call::<OperationsCancel>(&cancel).await?;
-                return Err(why);
-            }
-            continue;
-        }
+        let news = delivery.next(session).await?;
+        count += news.items.len() as u64;
         for item in news.items {
             if !ctx.out.json {
                 show(ctx, &progress, &item)?;
@@ -123,9 +112,10 @@ async fn deliver(
             (bytes, total) if total > bytes => format!("{} of {}", table::bytes(bytes), table::bytes(total)),
             (bytes, _) => table::bytes(bytes),
         };
-        progress.waiting("");
-        progress.total(news.total);
-        progress.set(items.len() as u64, text);
+        progress.waiting(news.waiting.as_deref().unwrap_or_default());
+        if news.waiting.is_none() {
+            progress.set(count, text);
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! `run`: one job from description to results, as if it ran here. Exits with the job's own code; 125 for failures of ours.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use act_proto::jobs::{Filter, GetParams, Job, OperationParams};
-use act_proto::method::{JobsGet, OperationsGet};
+use act_proto::jobs::{Filter, GetParams, Job};
 
 use crate::cli_jobs::Run;
 use crate::cmd::{stat::list, tail, wait};
 use crate::ctx::{Ctx, Session};
+use crate::delivery::Delivery;
 use crate::failure::{Failure, INTERRUPTED, OK, Outcome, RUN_FAILED, TIMEOUT};
 use crate::follow::{Fate, Submission};
 use crate::pick::{Pick, duration};
@@ -66,45 +67,50 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
         let streaming = tail::follow(ctx, &mut output, &job, "stdout", 0);
         tokio::pin!(both);
         tokio::pin!(streaming);
-        let mut streamed = false;
-        loop {
+        let late = tokio::time::sleep(LAST_WORDS);
+        tokio::pin!(late);
+        let (mut streamed, mut ended) = (false, false);
+        while !(streamed && ended) {
             tokio::select! {
-                end = &mut both => {
+                end = &mut both, if !ended => {
                     end?;
+                    ended = true;
                     // What it wrote last may still be on its way.
-                    if !streamed {
-                        let late = tokio::time::timeout(LAST_WORDS, &mut streaming).await;
-                        if let Ok(Err(f)) = late {
-                            ctx.out.warn(&f.message);
-                        }
-                    }
-                    break;
+                    late.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS);
                 }
+                () = &mut late, if ended => break,
                 end = &mut streaming, if !streamed => {
                     streamed = true;
-                    if let Err(f) = end {
-                        if f.message.is_empty() {
-                            return Err(f);
-                        }
-                        ctx.out.warn(&f.message);
+                    match end {
+                        Err(f) if f.message.is_empty() => return Err(f),
+                        Err(f) => ctx.out.warn(&f.message),
+                        Ok(_) => {}
                     }
                 }
                 _ = &mut interrupt => {
-                    ctx.out.note(&format!("job {id} goes on: `actctl kill -i {id}` ends it"));
+                    ctx.out.note(&if ended {
+                        format!("job {id} has ended: `actctl get -i {id}` gets its results")
+                    } else {
+                        format!("job {id} goes on: `actctl kill -i {id}` ends it")
+                    });
                     return Ok(INTERRUPTED);
                 }
             }
         }
     }
     let Some(job) = jobs.get(&key) else { return Err(Failure::daemon("the daemon no longer knows the job")) };
-    let job = &reasoned(&mut session, job.clone()).await?;
-    let code = code(job);
+    let job = tokio::select! {
+        job = reasoned(&mut session, job.clone()) => job?,
+        _ = &mut interrupt => return Ok(INTERRUPTED),
+    };
+    let code = code(&job);
     if code != OK {
         let why = job.error.as_deref().or(job.arcstate.as_deref()).unwrap_or("failed");
         ctx.out.error(&format!("job {id}: {why}"), None);
     }
-    if !args.no_get && wait::end(job) == Some(true) {
-        deliver(ctx, &mut session, &key, args).await?;
+    if !args.no_get && wait::end(&job) == Some(true) && !deliver(ctx, &mut session, &key, args, &mut interrupt).await? {
+        ctx.out.note(&format!("job {id} has ended: `actctl get -i {id}` gets its results"));
+        return Ok(INTERRUPTED);
     }
     Ok(code)
 }
@@ -152,19 +158,29 @@ fn code(job: &Job) -> u8 {
     }
 }
 
-async fn deliver(ctx: &Ctx, session: &mut Session<'_>, key: &str, args: &Run) -> Result<(), Failure> {
+/// Puts the results into the current directory. `false`: Ctrl-C.
+async fn deliver<I: Future>(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    key: &str,
+    args: &Run,
+    interrupt: &mut Pin<&mut I>,
+) -> Result<bool, Failure> {
     let params = GetParams {
         filter: Filter { select: vec![key.to_owned()], ..Filter::default() },
         dir: absolute(std::path::Path::new("."))?,
         use_jobname: args.sub.use_jobname,
         ..GetParams::default()
     };
-    let started = session.call::<JobsGet>(&params).await?;
-    let mut seen = 0;
+    let mut delivery = Delivery::begin(session, &params).await?;
     loop {
-        let params = OperationParams { operation: started.operation.clone(), seen, timeout_ms: 10_000 };
-        let news = session.call::<OperationsGet>(&params).await?;
-        seen += news.items.len();
+        let news = tokio::select! {
+            news = delivery.next(session) => news?,
+            _ = interrupt.as_mut() => {
+                delivery.stop(ctx, session).await;
+                return Ok(false);
+            }
+        };
         for item in &news.items {
             if let Some(dir) = &item.dir {
                 ctx.out.note(&format!("results are in {dir}"));
@@ -174,7 +190,7 @@ async fn deliver(ctx: &Ctx, session: &mut Session<'_>, key: &str, args: &Run) ->
             }
         }
         if news.done {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

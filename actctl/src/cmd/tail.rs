@@ -32,14 +32,14 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
     let job = only(ctx, &mut session, &args.job).await?;
     let mut offset = 0;
     let mut kept: Vec<u8> = Vec::new();
-    let mut there = false;
-    let mut ended = false;
-    while let Some(piece) = piece(&mut session, &job.key, file, offset).await? {
-        there = true;
-        kept.extend_from_slice(&piece.bytes);
+    let (mut there, mut ended);
+    loop {
+        let piece = piece(&mut session, &job.key, file, offset).await?;
+        there = piece.bytes.is_some() || offset > 0;
+        ended = piece.ended;
+        kept.extend_from_slice(piece.bytes.as_deref().unwrap_or_default());
         let start = last_lines(&kept, args.lines).max(kept.len().saturating_sub(KEPT));
         kept.drain(..start);
-        ended = piece.ended;
         if piece.eof || piece.next <= offset {
             offset = piece.next.max(offset);
             break;
@@ -47,15 +47,12 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
         offset = piece.next;
     }
     ctx.out.bytes(&kept)?;
-    if !args.follow {
-        if !there {
-            ctx.out.error(&not_yet(&job, file), None);
-            return Ok(SOME_FAILED);
-        }
-        return Ok(OK);
+    if args.follow && !ended {
+        there |= follow(ctx, &mut session, &job, file, offset).await?;
     }
-    if !ended {
-        follow(ctx, &mut session, &job, file, offset).await?;
+    if !there {
+        ctx.out.error(&not_yet(&job, file), None);
+        return Ok(SOME_FAILED);
     }
     Ok(OK)
 }
@@ -73,7 +70,7 @@ async fn only(ctx: &Ctx, session: &mut Session<'_>, selector: &str) -> Result<Jo
     }
 }
 
-/// Prints a file from `offset` on until the job writes no more.
+/// Prints a file from `offset` on until the job writes no more; gives whether there was such a file.
 ///
 /// # Errors
 /// The daemon's.
@@ -83,25 +80,26 @@ pub async fn follow(
     job: &Job,
     file: &str,
     mut offset: u64,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let mut said = false;
     loop {
         match piece(session, &job.key, file, offset).await {
-            Ok(Some(piece)) => {
-                ctx.out.bytes(&piece.bytes)?;
+            Ok(piece) => {
+                match &piece.bytes {
+                    Some(bytes) => ctx.out.bytes(bytes)?,
+                    None if piece.ended => {}
+                    None if !std::mem::replace(&mut said, true) => {
+                        ctx.out.note(&format!("waiting: {}", not_yet(job, file)));
+                    }
+                    None => {}
+                }
                 offset = piece.next.max(offset);
                 if piece.eof && piece.ended {
-                    return Ok(());
+                    return Ok(piece.bytes.is_some() || offset > 0);
                 }
                 if piece.eof {
                     tokio::time::sleep(PAUSE).await;
                 }
-            }
-            Ok(None) => {
-                if !std::mem::replace(&mut said, true) {
-                    ctx.out.note(&format!("waiting: {}", not_yet(job, file)));
-                }
-                tokio::time::sleep(PAUSE).await;
             }
             // The computing element, or the way to it, may be away for a while.
             Err(f) if f.retryable => {

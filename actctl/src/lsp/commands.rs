@@ -7,20 +7,17 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use act_proto::MAX_SELECTORS;
-use act_proto::jobs::{
-    BulkParams, CatParams, ChangesParams, Description, Filter, GetParams, Job, OperationParams, SubmitParams,
-};
-use act_proto::method::{JobsCat, JobsChanges, JobsFetch, JobsGet, JobsKill, JobsSubmit, OperationsGet};
+use act_proto::jobs::{BulkParams, CatParams, ChangesParams, Description, Filter, GetParams, Job, SubmitParams};
+use act_proto::method::{JobsCat, JobsChanges, JobsFetch, JobsKill, JobsSubmit};
 use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::ctx::{Ctx, Session};
+use crate::delivery::Delivery;
 use crate::failure::Failure;
 
 /// The longest output that is opened, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
-/// How long one call waits for news of an operation.
-const WAIT_MS: u64 = 30_000;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -162,17 +159,14 @@ async fn fetch(
     let mut errors: Vec<String> = Vec::new();
     for keys in done.chunks(MAX_SELECTORS) {
         let params = GetParams { filter: of(keys), dir: dir.display().to_string(), ..GetParams::default() };
-        let started = session.call::<JobsGet>(&params).await?;
-        let mut seen = 0;
+        let mut delivery = Delivery::begin(session, &params).await?;
         loop {
-            let params = OperationParams { operation: started.operation.clone(), seen, timeout_ms: WAIT_MS };
-            let operation = session.call::<OperationsGet>(&params).await?;
-            seen += operation.items.len();
-            for item in operation.items {
+            let news = delivery.next(session).await?;
+            for item in news.items {
                 dirs.extend(item.dir);
                 errors.extend(item.errors);
             }
-            if operation.done {
+            if news.done {
                 break;
             }
         }

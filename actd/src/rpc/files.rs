@@ -15,7 +15,8 @@ use super::Api;
 use super::look::one;
 use super::register::register as add;
 use crate::job::fault::{Class, Fault};
-use crate::job::{Job, Phase};
+use crate::job::next::{Action, Next, next};
+use crate::job::{Job, Phase, Time};
 use crate::work::{Piece, SessionJob, cat_local, list_local};
 
 /// Largest piece of a file in one reply.
@@ -68,8 +69,16 @@ async fn cat(api: &Api, p: CatParams) -> Result<CatReply, ApiError> {
             let data = base64::engine::general_purpose::STANDARD.encode(&piece.bytes);
             CatReply { data: Some(data), next, eof: next >= piece.total, ended }
         }
-        None => CatReply { data: None, next: p.offset, eof: true, ended },
+        None => CatReply { data: None, next: p.offset, eof: true, ended: ended && !is_coming(api, &job) },
     })
+}
+
+/// Whether the results of a job that has ended are still to come here by themselves: its computing element may have
+/// dropped them by then.
+fn is_coming(api: &Api, job: &Job) -> bool {
+    let due = || next(job, Time::now(), &api.config.get().policy());
+    job.results().is_none()
+        && (matches!(job.phase, Phase::Retrieving { .. }) || matches!(due(), Next::Do(Action::Retrieve)))
 }
 
 /// The path in the results that `stdout` or `stderr` means; none: the job has none.
@@ -79,7 +88,7 @@ fn local_name(api: &Api, job: &Job, file: &str) -> Result<Option<String>, ApiErr
     }
     let Some(spec) = api.engine.spec(job.key) else {
         let what = format!("what the {file} of job {} is called is not known: another client submitted it", job.key);
-        return Err(ApiError::new(Kind::NotAvailable, what).hint("name the file; `actctl ls` lists them"));
+        return Err(ApiError::new(Kind::BadParams, what).hint("name the file; `actctl ls` lists them"));
     };
     let parsed = xrsl::parse(&spec.text);
     let Some(described) = parsed.jobs().first() else { return Ok(None) };
@@ -95,7 +104,11 @@ async fn remote(api: &Api, job: &Arc<Job>, p: &CatParams, length: u64) -> Result
         other => Some(other.to_owned()),
     };
     let Some(file) = file else { return Ok(None) };
-    api.hands.cat(&place, &file, p.offset, length).await.map_err(failed)
+    match api.hands.cat(&place, &file, p.offset, length).await {
+        // The computing element has dropped it: nothing will come of it any more.
+        Err(fault) if fault.class == Class::NoRow => Ok(None),
+        piece => piece.map_err(failed),
+    }
 }
 
 /// Where a job's session is, and the names of its stdout and stderr there; none: it has no session yet.

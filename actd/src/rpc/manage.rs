@@ -177,6 +177,7 @@ async fn get(api: &Api, p: GetParams) -> Result<OperationStarted, ApiError> {
     Ok(OperationStarted {
         operation: format!("o{number}"),
         jobs: meant.fit.len() as u64,
+        keys: meant.fit.iter().map(|j| j.key.to_string()).collect(),
         missing,
         foreign: foreign(&meant.fit),
     })
