@@ -140,10 +140,15 @@ fn active(job: &Job, now: Time, policy: &Policy) -> Next {
     if job.delivery.is_some() && state.has_results() {
         return Next::Do(Action::Retrieve);
     }
+    // First: whoever is told of the failure waits for these words, and to fetch what it left may take long.
+    if job.error.is_none() && matches!(state, Arcstate::Failed | Arcstate::DoneFailed | Arcstate::Lost) {
+        return Next::Do(Action::Look);
+    }
     let is_saved = job.saved.as_ref().is_some_and(|s| s.run == seen.run);
-    if job.is_ours() {
-        let automatic = policy.download && !job.options.no_download;
-        if automatic && !is_saved && *state == Arcstate::Done {
+    // It is not wanted, or was found to be impossible.
+    let may_download = !job.options.no_download;
+    if job.is_ours() && may_download {
+        if policy.download && !is_saved && *state == Arcstate::Done {
             return Next::Do(Action::Retrieve);
         }
         if policy.fetch_failed && *state == Arcstate::Failed {
@@ -152,9 +157,6 @@ fn active(job: &Job, now: Time, policy: &Policy) -> Next {
         if policy.fetch_failed && !is_saved && *state == Arcstate::DoneFailed {
             return Next::Do(Action::Retrieve);
         }
-    }
-    if job.error.is_none() && matches!(state, Arcstate::Failed | Arcstate::DoneFailed | Arcstate::Lost) {
-        return Next::Do(Action::Look);
     }
     if job.is_ours() && state.is_final() && *state != Arcstate::Done {
         return Next::Do(Action::Clean).or_at(seen.since.plus(policy.keep_failed_ms), now);

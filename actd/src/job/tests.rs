@@ -399,3 +399,30 @@ fn results_of_an_older_run_do_not_clean_a_newer_one() {
     assert_eq!(next(&job, now, &POLICY), Next::Nothing);
     assert_eq!(job.results(), Some(std::path::Path::new("/r/h")), "what was saved is not forgotten");
 }
+
+#[test]
+fn what_a_failed_job_left_is_brought_after_its_words_and_not_tried_for_ever() {
+    let policy = Policy { fetch_failed: true, ..POLICY };
+    let mut job = new_job(false, false);
+    let now = Time(5_000_000);
+    let row = |arcstate| Row { arcstate, ..done_row() };
+    let words = Words { error: Some("why".into()), exit_code: None };
+    for (input, expected) in [
+        (Input::BeginCreate { floor: 0 }, Next::Nothing),
+        (Input::Created(Ok(5)), Next::Do(Action::Confirm)),
+        (Input::Begin(Action::Confirm), Next::Do(Action::Confirm)),
+        (Input::Confirmed(Ok(None)), Next::Nothing),
+        (Input::Listed(row(Arcstate::Failed)), Next::Do(Action::Look)),
+        (Input::Looked(Ok(words)), Next::Do(Action::Fetch)),
+        (Input::Fetched(Ok(true)), Next::Nothing),
+        (Input::Listed(row(Arcstate::DoneFailed)), Next::Do(Action::Retrieve)),
+        (Input::BeginRetrieve { parent: "/r".into() }, Next::Do(Action::Retrieve)),
+        (
+            Input::Retrieved(Err(Fault::new(Class::Rejected, "two names of one file"))),
+            Next::Wait(now.plus(policy.keep_failed_ms)),
+        ),
+    ] {
+        apply(&mut job, input.clone(), now);
+        assert_eq!(next(&job, now, &policy), expected, "after {input:?}");
+    }
+}
