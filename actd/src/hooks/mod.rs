@@ -9,23 +9,24 @@ mod desktop;
 pub mod facts;
 pub mod run;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use act_proto::events::Event;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::values::CommandLine;
 use crate::config::{Config, Download, Notify};
 use crate::engine::handle::EngineHandle;
 use crate::fsutil::write_atomic;
-use crate::job::{Job, Key};
+use crate::job::{Arcstate, Job, Key, Phase, Time};
 use crate::rpc::Shared;
-use facts::{End, end, of_job, rests};
+use facts::{End, Handling, end, of_job, rests};
 use run::{Facts, Run};
 
 /// Commands that run at a time.
@@ -34,6 +35,8 @@ const AT_A_TIME: usize = 4;
 const PAGE: usize = 500;
 /// Jobs of a batch that are counted in the history.
 const MOST: usize = 10_000;
+/// For so long a command waits for what ARC says of a job that has failed, milliseconds.
+const WORDS_MS: i64 = 30_000;
 
 /// Something to tell the user of that is no event of a job's: the credential is about to end.
 #[derive(Debug)]
@@ -61,8 +64,10 @@ struct Follower {
     last: u64,
     /// Up to here is on disk.
     kept: u64,
-    /// What runs, in the order of its events.
-    running: VecDeque<(u64, JoinHandle<()>)>,
+    /// What runs, and for which events.
+    running: JoinSet<()>,
+    events: HashMap<Id, u64>,
+    began: Time,
     /// Batches that have come to rest, and the newest event at that moment.
     rested: HashMap<String, u64>,
 }
@@ -73,7 +78,8 @@ pub fn start(engine: EngineHandle, config: Shared, stop: CancellationToken) -> m
     let state = config.get().state.clone();
     let file = state.join("hooks.json");
     let kept = read(&file);
-    let last = kept.unwrap_or_else(|| engine.last_event());
+    // Events may have been lost with a cache that was recovered, and their numbers are given again then.
+    let last = kept.unwrap_or(u64::MAX).min(engine.last_event());
     let follower = Follower {
         engine,
         config,
@@ -81,7 +87,9 @@ pub fn start(engine: EngineHandle, config: Shared, stop: CancellationToken) -> m
         logs: state.join("hooks"),
         last,
         kept: kept.unwrap_or(0),
-        running: VecDeque::new(),
+        running: JoinSet::new(),
+        events: HashMap::new(),
+        began: Time::now(),
         rested: HashMap::new(),
     };
     tokio::spawn(follower.follow(notices, stop));
@@ -93,9 +101,11 @@ fn read(file: &Path) -> Option<u64> {
     serde_json::from_str::<Position>(&text).ok().map(|p| p.event)
 }
 
-/// Whether a job's results stay on the server until somebody gets them.
-fn is_manual(job: &Job, config: &Config) -> bool {
-    config.download == Download::Manual || job.options.no_download
+fn handling(job: &Job, config: &Config) -> Handling {
+    Handling {
+        manual: config.download == Download::Manual || job.options.no_download,
+        fetch_failed: config.fetch_failed && !job.options.no_download,
+    }
 }
 
 impl Follower {
@@ -110,7 +120,7 @@ impl Follower {
                 () = stop.cancelled() => break,
                 // However it wakes: the log says what there is.
                 _ = news.recv() => while news.try_recv().is_ok() {},
-                () = ended(&mut self.running) => {}
+                () = ended(&mut self.running, &mut self.events) => {}
                 Some(notice) = notices.recv() => self.notice(notice),
             }
         }
@@ -132,7 +142,7 @@ impl Follower {
                 while self.running.len() >= AT_A_TIME {
                     tokio::select! {
                         () = stop.cancelled() => return false,
-                        () = ended(&mut self.running) => {}
+                        () = ended(&mut self.running, &mut self.events) => {}
                     }
                     self.note();
                 }
@@ -153,19 +163,26 @@ impl Follower {
         else {
             return;
         };
-        let Some(end) = end(event, &job, is_manual(&job, &config)) else { return };
+        let Some(end) = end(event, &job, handling(&job, &config)) else { return };
         let told = match end {
             End::Done => Some(("on_done", "done", config.hooks.on_done.as_ref())),
             End::Failed => Some(("on_failed", "failed", config.hooks.on_failed.as_ref())),
             End::Dropped => None,
         };
-        if let Some((what, word, command)) = told {
-            let mut facts = vec![("ACTD_EVENT", word.to_owned())];
-            facts.extend(of_job(&job, event));
-            let name = job.name.as_deref().unwrap_or("without a name");
-            let note = (config.notify == Notify::Job)
-                .then(|| (format!("Job {name}: {word}"), job.error.as_deref().unwrap_or_default().to_owned()));
-            self.run(event.seq, what, job.key.to_string(), command, facts, note, job.results());
+        let with_note = config.notify == Notify::Job;
+        if let Some((what, word, command)) = told.filter(|(_, _, command)| command.is_some() || with_note) {
+            let hook = self.hook(what, job.key.to_string(), command);
+            let (engine, event, job) = (self.engine.clone(), event.clone(), job.clone());
+            let until = job.seen.as_ref().map_or(self.began, |seen| seen.since.max(self.began)).plus(WORDS_MS);
+            self.begin(event.seq, async move {
+                let job = with_words(&engine, job, until).await;
+                let mut facts = vec![("ACTD_EVENT", word.to_owned())];
+                facts.extend(of_job(&job, &event));
+                let name = job.name.as_deref().unwrap_or("without a name");
+                let note = with_note
+                    .then(|| (format!("Job {name}: {word}"), job.error.as_deref().unwrap_or_default().to_owned()));
+                hook.run(facts, note, job.results()).await;
+            });
         }
         if let Some(batch) = job.batch.as_deref() {
             self.batch(event, batch, &config);
@@ -190,13 +207,15 @@ impl Follower {
         let newest = {
             let jobs = self.engine.board.read();
             let own = || jobs.by_key.values().filter(|j| j.is_ours() && j.batch.as_deref() == Some(batch));
-            if own().any(|j| !rests(j, is_manual(j, config))) {
+            if own().any(|j| !rests(j, handling(j, config))) {
                 return;
             }
             own().for_each(|job| count(job));
             jobs.last_event
         };
-        self.engine.history(MOST, &mut |job| job.batch.as_deref() == Some(batch)).iter().for_each(count);
+        let past =
+            tokio::task::block_in_place(|| self.engine.history(MOST, &mut |job| job.batch.as_deref() == Some(batch)));
+        past.iter().for_each(count);
         self.rested.insert(batch.to_owned(), newest);
         if done + failed == 0 {
             // Withdrawn by a person, who knows.
@@ -212,7 +231,11 @@ impl Follower {
         ];
         let note = (config.notify != Notify::Off)
             .then(|| (format!("Batch {batch} has ended"), format!("{all} jobs: {done} done, {failed} failed")));
-        self.run(event.seq, "on_batch_done", safe(batch), config.hooks.on_batch_done.as_ref(), facts, note, None);
+        let command = config.hooks.on_batch_done.as_ref();
+        if command.is_some() || note.is_some() {
+            let hook = self.hook("on_batch_done", safe(batch), command);
+            self.begin(event.seq, async move { hook.run(facts, note, None).await });
+        }
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -220,73 +243,39 @@ impl Follower {
         let note = (config.notify != Notify::Off).then(|| ("Grid credential".to_owned(), notice.text.clone()));
         let mut facts = vec![("ACTD_EVENT", "credential_low".to_owned())];
         facts.extend(notice.facts);
-        let command = config.hooks.on_credential_low.as_ref();
-        let task = self.begin("on_credential_low", "credential".into(), command, facts, note, None);
-        let done = notice.done;
+        let hook = self.hook("on_credential_low", "credential".into(), config.hooks.on_credential_low.as_ref());
         // Not among those whose events are counted: whoever asked knows when it has run.
         tokio::spawn(async move {
-            if task.await.is_ok() {
-                // Nobody waiting any more is no error.
-                let _ = done.send(());
-            }
+            hook.run(facts, note, None).await;
+            // Nobody waiting any more is no error.
+            let _ = notice.done.send(());
         });
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one call for each kind of event, right above")]
-    fn run(
-        &mut self,
-        seq: u64,
-        what: &'static str,
-        about: String,
-        command: Option<&CommandLine>,
-        facts: Facts,
-        note: Option<(String, String)>,
-        dir: Option<&Path>,
-    ) {
-        if command.is_none() && note.is_none() {
-            return;
-        }
-        let task = self.begin(what, about, command, facts, note, dir);
-        self.running.push_back((seq, task));
-    }
-
-    fn begin(
-        &self,
-        what: &'static str,
-        about: String,
-        command: Option<&CommandLine>,
-        mut facts: Facts,
-        note: Option<(String, String)>,
-        dir: Option<&Path>,
-    ) -> JoinHandle<()> {
+    fn hook(&self, what: &'static str, about: String, command: Option<&CommandLine>) -> Hook {
         let config = self.config.get();
-        facts.push(("ACTD_INSTANCE", config.instance.name.clone()));
-        facts.push(("ACTD_SERVER", config.server.as_str().trim_end_matches('/').to_owned()));
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        let dir = dir.map(Path::to_owned).into_iter().chain(home).find(|dir| dir.is_dir());
-        let run = command.map(|command| Run {
+        Hook {
             what,
             about,
-            command: command.clone(),
-            facts,
-            dir: dir.unwrap_or_else(|| PathBuf::from("/")),
+            command: command.cloned(),
+            facts: vec![
+                ("ACTD_INSTANCE", config.instance.name.clone()),
+                ("ACTD_SERVER", config.server.as_str().trim_end_matches('/').to_owned()),
+            ],
             limit: config.hooks.timeout,
-        });
-        let logs = self.logs.clone();
-        tokio::spawn(async move {
-            if let Some((title, text)) = note {
-                desktop::show(&title, &text, &logs).await;
-            }
-            if let Some(run) = run {
-                run.run(&logs).await;
-            }
-        })
+            logs: self.logs.clone(),
+        }
+    }
+
+    fn begin(&mut self, seq: u64, task: impl Future<Output = ()> + Send + 'static) {
+        let id = self.running.spawn(task).id();
+        self.events.insert(id, seq);
     }
 
     /// Writes down up to where everything has been run, if that is news.
     fn note(&mut self) {
-        while self.running.front().is_some_and(|(_, task)| task.is_finished()) {
-            self.running.pop_front();
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            self.events.remove(&id(&ended));
         }
         let config = self.config.get();
         if !config.hooks.any() && config.notify == Notify::Off && self.running.is_empty() {
@@ -296,7 +285,7 @@ impl Follower {
             }
             return;
         }
-        let event = self.running.front().map_or(self.last, |(seq, _)| seq.saturating_sub(1));
+        let event = self.events.values().min().map_or(self.last, |seq| seq.saturating_sub(1));
         if event == self.kept {
             return;
         }
@@ -310,14 +299,62 @@ impl Follower {
     }
 }
 
-/// Waits until the oldest of them has ended.
-async fn ended(running: &mut VecDeque<(u64, JoinHandle<()>)>) {
-    match running.front_mut() {
-        Some((_, task)) => {
-            let _ = task.await;
-            running.pop_front();
+/// A command or a notification, before what it tells is known.
+struct Hook {
+    what: &'static str,
+    about: String,
+    command: Option<CommandLine>,
+    /// What each is told.
+    facts: Facts,
+    limit: Duration,
+    logs: PathBuf,
+}
+
+impl Hook {
+    async fn run(self, mut facts: Facts, note: Option<(String, String)>, dir: Option<&Path>) {
+        if let Some((title, text)) = note {
+            desktop::show(&title, &text, &self.logs).await;
         }
+        let Some(command) = self.command else { return };
+        facts.extend(self.facts);
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let dir = dir.map(Path::to_owned).into_iter().chain(home).find(|dir| dir.is_dir());
+        let dir = dir.unwrap_or_else(|| PathBuf::from("/"));
+        let run = Run { what: self.what, about: self.about, command, facts, dir, limit: self.limit };
+        run.run(&self.logs).await;
+    }
+}
+
+/// A job that has failed, with what ARC says about that, if it says it before `until`.
+async fn with_words(engine: &EngineHandle, mut job: Arc<Job>, until: Time) -> Arc<Job> {
+    let is_awaited = |job: &Job| {
+        let failed =
+            matches!(job.arcstate(), Arcstate::Failed | Arcstate::DoneFailed | Arcstate::Lost | Arcstate::ToFetch);
+        failed && job.error.is_none() && matches!(job.phase, Phase::Active { .. } | Phase::Retrieving { .. })
+    };
+    loop {
+        let rev = engine.board.read().rev;
+        job = engine.job(job.key).unwrap_or(job);
+        let left = u64::try_from(until.since(Time::now())).unwrap_or(0);
+        if !is_awaited(&job) || left == 0 {
+            return job;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(left), engine.board.changed_after(rev)).await;
+    }
+}
+
+/// Waits until one of them has ended.
+async fn ended(running: &mut JoinSet<()>, events: &mut HashMap<Id, u64>) {
+    match running.join_next_with_id().await {
+        Some(ended) => drop(events.remove(&id(&ended))),
         None => std::future::pending().await,
+    }
+}
+
+fn id(ended: &Result<(Id, ()), tokio::task::JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => *id,
+        Err(e) => e.id(),
     }
 }
 
