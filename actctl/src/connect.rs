@@ -133,7 +133,7 @@ pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
     let result = loop {
         let Ok(result) = tokio::time::timeout(HELLO, Client::connect(socket, name)).await else {
             return Err(Failure::daemon(format!("the daemon at {} does not answer", socket.display()))
-                .hint("see `actctl daemon logs`; if it hangs, end it and run the command again"));
+                .hint("`actctl daemon restart` ends it if it hangs; `actctl daemon logs` may tell more"));
         };
         // A daemon that is just ending takes connections that it will never answer: soon nobody listens there.
         match result {
@@ -185,13 +185,18 @@ pub async fn stream(ctx: &Ctx, instance: &Instance) -> Result<UnixStream, Failur
     Err(Failure::daemon("the daemon cannot be reached any more").hint("see `actctl daemon logs`"))
 }
 
-/// Whether a process of that id exists. (It may be another one by now: then the connection fails, nothing worse.)
+/// Whether a process of that id runs: one that has ended, and that its parent has not asked about yet, does not. (It may be
+/// another one by now: then the connection fails, nothing worse.)
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    i32::try_from(pid)
+    let there = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
+        .is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)));
+    // After the name in parentheses, which may hold anything, stands the state. Where there is no /proc, nobody knows.
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2));
+    there && !matches!(state, Some(b'Z' | b'X'))
 }
 
 /// Held while a daemon is being started. The file stays: removing it would race with others that wait for it.
@@ -361,5 +366,12 @@ mod tests {
         assert!(is_alive(std::process::id()));
         assert!(!is_alive(u32::MAX));
         assert!(!is_alive(0));
+        let mut child = Command::new("true").spawn().unwrap();
+        let began = Instant::now();
+        while is_alive(child.id()) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody has asked how it ended, but it has");
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 }

@@ -1,11 +1,11 @@
 //! Which daemon a command line means, and where its socket, state, config and token are.
 //!
-//! Both `actctl` and `actd` resolve the same flags here, so they cannot disagree. Only the keys `server` and `port` of
-//! the config are read; everything else in it is the daemon's business.
+//! Both `actctl` and `actd` resolve the same flags here, so they cannot disagree. Only the keys `server`, `port` and
+//! `actd.state` of the config are read; everything else in it is the daemon's business.
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::error::{ApiError, Kind};
+
+/// The largest config file, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
 
 /// The flags that choose an instance.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +43,8 @@ pub struct Instance {
     pub is_config_server: bool,
     /// The flags it came from, to start a daemon with.
     pub selection: Selection,
+    /// The state directory that the config file names, for all its instances.
+    configured_state: Option<PathBuf>,
 }
 
 /// Where an instance's files are.
@@ -47,7 +52,7 @@ pub struct Instance {
 pub struct Paths {
     /// The socket.
     pub socket: PathBuf,
-    /// The state directory (unless `actd.state` in the config says otherwise).
+    /// The state directory.
     pub state: PathBuf,
 }
 
@@ -55,6 +60,9 @@ pub struct Paths {
 struct Keys {
     server: Option<String>,
     port: Option<u16>,
+    /// Of any kind: only the daemon judges what stands below it.
+    #[serde(default)]
+    actd: serde_yaml::Value,
 }
 
 impl Instance {
@@ -84,7 +92,10 @@ impl Instance {
             None if !usual_config => format!("config-{:08x}", fnv(config.as_os_str().as_encoded_bytes())),
             _ => "default".to_owned(),
         };
-        Ok(Self { name, config, server, url, is_config_server, selection: selection.clone() })
+        // A relative path is one beside the config file. The daemon says what is wrong with one that cannot be read.
+        let state = keys.actd.get("state").and_then(|v| v.as_str()).and_then(|text| crate::paths::expand(text).ok());
+        let configured_state = state.map(|dir| config.parent().unwrap_or(Path::new("/")).join(dir));
+        Ok(Self { name, config, server, url, is_config_server, selection: selection.clone(), configured_state })
     }
 
     /// The instance of the usual config file, whatever is wrong with that file; `None`: flags choose another one.
@@ -98,16 +109,20 @@ impl Instance {
             url: None,
             is_config_server: true,
             selection: selection.clone(),
+            configured_state: None,
         })
     }
 
     /// Where its files are. Makes no directory.
     #[must_use]
     pub fn paths(&self) -> Paths {
-        Paths {
-            socket: runtime_dir().join(format!("{}.sock", self.name)),
-            state: state_home().join("actd").join(&self.name),
-        }
+        let state = match &self.configured_state {
+            None => state_home().join("actd").join(&self.name),
+            Some(dir) if self.name == "default" => dir.clone(),
+            // Several instances may share one config file, never one state directory.
+            Some(dir) => dir.join(&self.name),
+        };
+        Paths { socket: runtime_dir().join(format!("{}.sock", self.name)), state }
     }
 }
 
@@ -117,12 +132,14 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 fn read_keys(config: &Path) -> Result<Keys, ApiError> {
     let bad = |why: String| ApiError::new(Kind::BadConfig, format!("config file {}: {why}", config.display()));
-    let text = match fs::read_to_string(config) {
-        Ok(text) => text,
+    let mut text = String::new();
+    let read = fs::File::open(config).and_then(|file| file.take(MAX_CONFIG + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Keys::default()),
         Err(e) => return Err(bad(format!("cannot be read: {e}"))),
-    };
-    if text.len() > 1 << 20 {
+    }
+    if text.len() as u64 > MAX_CONFIG {
         return Err(bad("is larger than 1 MiB".into()));
     }
     serde_yaml::from_str::<Option<Keys>>(&text).map(Option::unwrap_or_default).map_err(|e| {
@@ -281,6 +298,34 @@ mod tests {
         let other = Instance::resolve(&other).unwrap();
         assert!(other.name.starts_with("127.0.0.1-99-"), "{}", other.name);
         assert!(!other.is_config_server);
+    }
+
+    #[test]
+    fn the_config_says_where_the_state_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("c.yaml");
+        let state = |text: &str| {
+            fs::write(&conf, text).unwrap();
+            let selection = Selection { conf: Some(conf.clone()), ..Selection::default() };
+            let instance = Instance::resolve(&selection).unwrap();
+            (instance.paths().state, instance.name)
+        };
+        let (path, name) = state("server: http://h\nactd:\n  state: /scratch/me\n");
+        assert_eq!(path, Path::new("/scratch/me").join(name));
+        let (path, name) = state("server: http://h\nactd: {state: beside}\n");
+        assert_eq!(path, dir.path().join("beside").join(name));
+        for other in
+            ["server: http://h\n", "server: http://h\nactd: nonsense\n", "server: http://h\nactd: {state: 7}\n"]
+        {
+            let (path, name) = state(other);
+            assert_eq!(path, state_home().join("actd").join(name), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_config_without_end_is_refused() {
+        let selection = Selection { conf: Some("/dev/zero".into()), ..Selection::default() };
+        assert!(Instance::resolve(&selection).unwrap_err().message.contains("larger than 1 MiB"));
     }
 
     #[test]

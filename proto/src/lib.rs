@@ -13,6 +13,7 @@ pub mod instance;
 pub mod jobs;
 pub mod method;
 pub mod openrpc;
+pub mod paths;
 pub mod proxy;
 pub mod server;
 pub mod start;

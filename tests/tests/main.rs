@@ -30,4 +30,5 @@ mod secrets;
 mod shared_inputs;
 mod state;
 mod terminal;
+mod unresponsive;
 mod verbs;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use act_proto::daemon::Status;
 use act_proto::method::{DaemonReload, DaemonStatus, DaemonStop};
 use act_proto::start::read_lock;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cli::Daemon;
@@ -16,6 +17,9 @@ use crate::{service, table};
 
 /// How long a daemon may take to stop.
 const STOP: Duration = Duration::from_secs(60);
+
+/// How long one that does not talk may take to end by a signal.
+const SIGNAL: Duration = Duration::from_secs(20);
 
 /// Runs the verb.
 ///
@@ -62,9 +66,14 @@ async fn start(ctx: &Ctx) -> Outcome {
     Ok(OK)
 }
 
-/// Stops it and waits until it has ended; `false`: none ran.
+/// Stops it and waits until it has ended; `false`: none ran. One that cannot be talked to is ended by a signal.
 pub(super) async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
-    let Some(mut session) = running(ctx).await? else { return Ok(false) };
+    let mut session = match running(ctx).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return Ok(false),
+        Err(failure) if failure.exit == DAEMON => return end(ctx, failure).await,
+        Err(failure) => return Err(failure),
+    };
     let running = session.pid();
     let pid = match session.call::<DaemonStop>(&Default::default()).await {
         Ok(reply) => reply.pid,
@@ -72,16 +81,47 @@ pub(super) async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
         Err(failure) if failure.exit == DAEMON => running,
         Err(failure) => return Err(failure),
     };
-    let since = Instant::now();
-    while is_alive(pid) {
-        if since.elapsed() > STOP {
-            return Err(Failure::daemon(format!("the daemon (pid {pid}) has not ended within a minute"))
-                .hint("`actctl daemon logs` tells what it is waiting for"));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    if !ends(pid, STOP).await {
+        return Err(Failure::daemon(format!("the daemon (pid {pid}) has not ended within a minute"))
+            .hint("`actctl daemon logs` tells what it is waiting for"));
     }
     ctx.out.note(&format!("The daemon (pid {pid}) has stopped."));
     Ok(true)
+}
+
+/// Ends the daemon that the lock file names; it loses nothing by that. `why`: it hangs, or is of another version.
+async fn end(ctx: &Ctx, why: Failure) -> Result<bool, Failure> {
+    let state = ctx.instance()?.paths().state;
+    let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let lock = read_lock(&state).ok().flatten().filter(|lock| lock.host == here && is_alive(lock.pid));
+    let Some(lock) = lock.filter(|_| connect::is_held(&state)) else { return Err(why) };
+    let pid = i32::try_from(lock.pid).ok().and_then(rustix::process::Pid::from_raw);
+    let Some(pid) = pid else { return Err(why) };
+    ctx.out.warn(&format!("{}; it is ended by a signal", why.message));
+    let refused = |e: rustix::io::Errno| Failure::local(format!("the daemon (pid {}) cannot be ended: {e}", lock.pid));
+    for signal in [Signal::TERM, Signal::KILL] {
+        match rustix::process::kill_process(pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(e) => return Err(refused(e)),
+        }
+        if ends(lock.pid, SIGNAL).await {
+            ctx.out.note(&format!("The daemon (pid {}) has been ended.", lock.pid));
+            return Ok(true);
+        }
+    }
+    Err(why)
+}
+
+/// Waits until a process has ended.
+async fn ends(pid: u32, bound: Duration) -> bool {
+    let since = Instant::now();
+    while is_alive(pid) {
+        if since.elapsed() > bound {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    true
 }
 
 async fn reload(ctx: &Ctx) -> Outcome {
@@ -159,13 +199,18 @@ async fn list(ctx: &Ctx) -> Outcome {
         Err(e) => return Err(Failure::local(format!("cannot read {}: {e}", root.display()))),
     };
     names.sort();
+    // The one that is meant here may keep its state elsewhere.
+    let own = ctx.instance().ok();
+    if let Some(own) = own.as_ref().filter(|own| own.paths().state.is_dir() && !names.contains(&own.name)) {
+        names.push(own.name.clone());
+    }
     let mut items = Vec::new();
     for name in names {
+        let own = own.as_ref().filter(|own| own.name == name);
+        let state = own.map_or_else(|| root.join(&name), |own| own.paths().state);
         // Connecting to a socket of the service manager's would start one.
-        let client = match read_lock(&root.join(&name)) {
-            Ok(Some(lock)) if connect::is_held(&root.join(&name)) => {
-                connect::at(ctx, &lock.socket).await.ok().flatten()
-            }
+        let client = match read_lock(&state) {
+            Ok(Some(lock)) if connect::is_held(&state) => connect::at(ctx, &lock.socket).await.ok().flatten(),
             _ => None,
         };
         let hello = client.as_ref().map(act_proto::Client::hello);

@@ -1,11 +1,11 @@
 //! The small languages of single config values: durations, sizes, paths, lists of clusters. Each is read by a visitor, so
 //! that the YAML reader can say in which line and column a bad one stands. Nothing here knows a key.
 
-use std::env;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use act_proto::paths::expand;
 use jiff::{Span, SpanRelativeTo};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
@@ -94,47 +94,6 @@ pub fn show_size(bytes: u64) -> String {
         }
     }
     format!("{bytes} B")
-}
-
-/// Replaces `~`, `$NAME` and `${NAME}`. A `~` counts only at the start, before a slash or alone.
-///
-/// # Errors
-/// A variable that is not set, or what is no path.
-pub fn expand(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() || text.contains('\0') {
-        return Err("an empty path".to_owned());
-    }
-    let variable = |name: &str| {
-        env::var(name).map_err(|_| format!("`{text}`: the environment variable {name} is not set for the daemon"))
-    };
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    if let Some(after) = text.strip_prefix('~') {
-        if !(after.is_empty() || after.starts_with('/')) {
-            return Err(format!("`{text}`: only ~ and ~/... are expanded, not another user's home"));
-        }
-        out.push_str(&variable("HOME")?);
-        rest = after;
-    }
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(inner) = rest.strip_prefix('{') {
-            let end = inner.find('}').ok_or_else(|| format!("`{text}`: `${{` without `}}`"))?;
-            out.push_str(&variable(&inner[..end])?);
-            rest = &inner[end + 1..];
-        } else {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-            if end == 0 {
-                out.push('$');
-            } else {
-                out.push_str(&variable(&rest[..end])?);
-            }
-            rest = &rest[end..];
-        }
-    }
-    out.push_str(rest);
-    Ok(PathBuf::from(out))
 }
 
 /// Makes a type that is read from one YAML scalar by a function from text.
@@ -227,7 +186,7 @@ pub struct CommandLine(pub Vec<String>);
 
 impl CommandLine {
     fn new(words: Vec<String>) -> Result<Self, String> {
-        let home = env::var("HOME").unwrap_or_default();
+        let home = std::env::var("HOME").unwrap_or_default();
         let expand = |word: String| word.strip_prefix("~/").map(|rest| format!("{home}/{rest}")).unwrap_or(word);
         let words: Vec<String> = words.into_iter().map(expand).collect();
         match words.first() {
@@ -333,7 +292,7 @@ mod tests {
 
     #[test]
     fn paths() {
-        let home = env::var("HOME").unwrap();
+        let home = std::env::var("HOME").unwrap();
         assert_eq!(expand("~/x"), Ok(PathBuf::from(format!("{home}/x"))));
         assert_eq!(expand("${HOME}/x"), Ok(PathBuf::from(format!("{home}/x"))));
         assert_eq!(expand("$HOME"), Ok(PathBuf::from(&home)));
