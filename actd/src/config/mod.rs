@@ -352,6 +352,12 @@ impl Config {
                 return bad(key, format!("is {n}; it must be between 1 and 64"));
             }
         }
+        for dir in &self.dirs {
+            if let Some(outer) = self.dirs.iter().find(|outer| crate::dirs::owns(&outer.path, &dir.path)) {
+                let (dir, outer) = (dir.path.display(), outer.path.display());
+                return bad("actd.dirs", format!("names {dir}, which belongs to the watched directory {outer}"));
+            }
+        }
         if self.rate_limit == Some(0) {
             return bad("actd.rate_limit", "is 0: nothing would ever arrive; leave it out for no limit".into());
         }

@@ -134,6 +134,7 @@ fn limits_of_values() {
     for (text, words) in [
         ("poll_min: 10s\n  poll_max: 5s", "poll_max"),
         ("requests: 0", "between 1 and 64"),
+        ("dirs: [/in/accepted/more, /other, /in]", "belongs to the watched directory /in"),
         ("rate_limit: 0", "rate_limit"),
         ("poll_min: 1ms", "100ms"),
         ("log: '=,=x=trace['", "log"),

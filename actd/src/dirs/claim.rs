@@ -135,6 +135,13 @@ impl Claim {
         files::replace(&self.dir, OsStr::new(LEDGER), &serde_json::to_vec(ledger).map_err(io::Error::other)?)
     }
 
+    /// Has the ledger's content written to the disk; the next fsync there makes it durable with its name.
+    pub(super) fn write_out(&self) {
+        if let Ok(file) = files::open(&self.dir.join(LEDGER)) {
+            files::write_out(&file);
+        }
+    }
+
     /// Ends the claim. Never removes a description.
     pub(super) fn close(&self) -> io::Result<()> {
         if self.file()?.is_some() {

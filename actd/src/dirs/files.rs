@@ -133,7 +133,7 @@ pub(super) fn sync(dir: &Path, names: &[String]) -> io::Result<()> {
 }
 
 /// Has a file's content written to the disk. What cannot do that does it in its own time.
-fn write_out(file: &File) {
+pub(super) fn write_out(file: &File) {
     let how = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     // SAFETY: integer arguments and a descriptor that is open for the whole call; no memory is touched.
     let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, how) };

@@ -54,6 +54,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 const HINTS: usize = 4_096;
 /// Most directories.
 const MAX_DIRS: usize = 100;
+/// How long a file system may take to say where a directory really is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a directory is to be watched.
 pub use crate::config::DirSettings as Settings;
@@ -173,8 +175,9 @@ pub async fn start(
 impl DirsHandle {
     /// Another configuration is in force: other directories, or other clusters for the same.
     pub async fn configure(&self, configured: Vec<Settings>) {
+        let paths = real(configured.iter().map(|settings| settings.path.clone())).await;
         let mut table = self.table.lock().await;
-        table.configured = configured.into_iter().map(|settings| (real(&settings.path), settings)).collect();
+        table.configured = paths.into_iter().zip(configured).collect();
         self.apply(&mut table).await;
     }
 
@@ -201,9 +204,12 @@ impl DirsHandle {
         if !settings.path.is_absolute() || settings.results.as_ref().is_some_and(|dir| !dir.is_absolute()) {
             return Err(ApiError::new(Kind::BadParams, "paths of a watched directory must be absolute"));
         }
-        let found = tokio::task::block_in_place(|| settings.path.canonicalize());
-        settings.path = found.map_err(|e| local(format!("{shown}: {e}")).hint("make the directory first"))?;
-        if !settings.path.is_dir() {
+        let asked = settings.path.clone();
+        let look = move || asked.canonicalize().map(|path| (path.is_dir(), path));
+        let found = in_time(PATIENCE, look).await.ok_or_else(|| local(format!("{shown} does not answer")))?;
+        let (is_dir, path) = found.map_err(|e| local(format!("{shown}: {e}")).hint("make the directory first"))?;
+        settings.path = path;
+        if !is_dir {
             return Err(local(format!("{shown} is no directory")));
         }
         (self.context.terms)(&settings)?;
@@ -214,9 +220,11 @@ impl DirsHandle {
                 .hint("change its settings there, then `actctl daemon reload`"));
         }
         for other in table.running.keys() {
-            let own = |part: &str| path.starts_with(other.join(part));
-            if [claim::OWN, spool::ACCEPTED, spool::FAILED].into_iter().any(own) {
+            if owns(other, &path) {
                 return Err(local(format!("{shown} belongs to the watched directory {}", other.display())));
+            }
+            if owns(&path, other) {
+                return Err(local(format!("{} is watched, and would belong to {shown}", other.display())));
             }
         }
         if table.running.len() >= MAX_DIRS && !table.running.contains_key(&path) {
@@ -234,8 +242,9 @@ impl DirsHandle {
     /// # Errors
     /// It is not watched, the config file names it, or the list cannot be written.
     pub async fn rm(&self, path: &Path) -> Result<Dir, ApiError> {
+        let real = real([path.to_owned()]).await;
         let mut table = self.table.lock().await;
-        let path = table.find(path)?;
+        let path = table.find(path, &real)?;
         let dir = table.one(&path)?;
         if table.configured.contains_key(&path) {
             return Err(ApiError::new(Kind::BadConfig, format!("{} is named in the config file", path.display()))
@@ -254,8 +263,9 @@ impl DirsHandle {
     /// # Errors
     /// It is not watched, or the list cannot be written.
     pub async fn pause(&self, path: &Path, paused: bool) -> Result<Dir, ApiError> {
+        let real = real([path.to_owned()]).await;
         let mut table = self.table.lock().await;
-        let path = table.find(path)?;
+        let path = table.find(path, &real)?;
         let mut list = table.list.clone();
         if paused {
             list.paused.insert(path.clone())
@@ -301,8 +311,16 @@ impl DirsHandle {
         if table.stopped {
             return;
         }
-        let wanted: BTreeMap<PathBuf, Settings> =
+        let mut wanted: BTreeMap<PathBuf, Settings> =
             table.list.dirs.iter().chain(&table.configured).map(|(path, s)| (path.clone(), s.clone())).collect();
+        // One from the list within one of the config file, or the other way round: each file would be submitted twice.
+        let all: Vec<PathBuf> = wanted.keys().cloned().collect();
+        for inner in all.iter().filter(|path| all.iter().any(|outer| owns(outer, path))) {
+            wanted.remove(inner);
+            let what = format!("{} belongs to another watched directory: it is not watched", inner.display());
+            tracing::error!("{what}");
+            self.context.engine.try_tell("dir", what);
+        }
         let unwanted: BTreeSet<PathBuf> =
             table.running.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
         for path in unwanted {
@@ -360,9 +378,10 @@ async fn ended(path: &Path, worker: Running) {
 }
 
 impl Table {
-    /// The name under which a directory is listed.
-    fn find(&self, path: &Path) -> Result<PathBuf, ApiError> {
-        [path.to_owned(), real(path)].into_iter().find(|path| self.running.contains_key(path)).ok_or_else(|| {
+    /// The name under which a directory is listed: this one, or one of those that it really is.
+    fn find(&self, path: &Path, real: &[PathBuf]) -> Result<PathBuf, ApiError> {
+        let mut names = std::iter::once(path).chain(real.iter().map(PathBuf::as_path));
+        names.find(|path| self.running.contains_key(*path)).map(Path::to_owned).ok_or_else(|| {
             ApiError::new(Kind::NotWatched, format!("{} is not watched", path.display())).hint("see `actctl dir list`")
         })
     }
@@ -394,7 +413,30 @@ impl Table {
     }
 }
 
-/// The path without links; as it is if it does not exist.
-fn real(path: &Path) -> PathBuf {
-    tokio::task::block_in_place(|| path.canonicalize()).unwrap_or_else(|_| path.to_owned())
+/// Whether `path` is a part of the watched directory `dir` that is our own: nothing is submitted from there.
+pub(crate) fn owns(dir: &Path, path: &Path) -> bool {
+    [claim::OWN, spool::ACCEPTED, spool::FAILED].into_iter().any(|part| path.starts_with(dir.join(part)))
+}
+
+/// The paths without links; as they are if they do not exist, or if their file systems do not answer in time.
+async fn real(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let ask = |path: PathBuf| {
+        let asked = path.clone();
+        (path, tokio::spawn(in_time(PATIENCE, move || asked.canonicalize())))
+    };
+    // All at once: it takes no longer than one.
+    let asked: Vec<_> = paths.into_iter().map(ask).collect();
+    let mut real = Vec::with_capacity(asked.len());
+    for (path, found) in asked {
+        match found.await {
+            Ok(Some(Ok(found))) => real.push(found),
+            _ => real.push(path),
+        }
+    }
+    real
+}
+
+/// What a file system says, unless it takes too long: the thread that asks is left behind then.
+async fn in_time<T: Send + 'static>(limit: Duration, ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::time::timeout(limit, tokio::task::spawn_blocking(ask)).await.ok()?.ok()
 }

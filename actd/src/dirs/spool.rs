@@ -37,8 +37,10 @@ pub(super) fn place(
     chosen: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> io::Result<String> {
     let from = claim.path(name);
+    // What is no text becomes longer when it is made one: it is cut after that.
+    let text = name.to_string_lossy();
     for n in 0..MAX_SUFFIX {
-        let target = files::numbered(name, n, sidecar.extension.len()).to_string_lossy().into_owned();
+        let target = files::numbered(OsStr::new(&*text), n, sidecar.extension.len()).to_string_lossy().into_owned();
         let beside = format!("{target}{}", sidecar.extension);
         let place = to.join(&target);
         if let Some(there) = files::lstat(&place)? {
@@ -218,6 +220,19 @@ mod tests {
         assert_eq!(dir.names(), ["a.xrsl", "a.xrsl.json"]);
         claim.close().expect("close");
         assert!(Claim::all(&dir.0.path().join(".actd")).expect("all").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_finds_a_place() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = Dir::new();
+        let claim = Claim::new(&dir.0.path().join(".actd"), "instance").expect("claim");
+        let name = [vec![0xff; 250], b".xrsl".to_vec()].concat();
+        let name = OsStr::from_bytes(&name);
+        fs::write(claim.path(name), "x").expect("write");
+        let sidecar = Sidecar { extension: ".json", content: &|_| claim.id.clone().into_bytes() };
+        let placed = place(&claim, name, &dir.accepted(), &sidecar, &mut |_| Ok(())).expect("place");
+        assert!(placed.ends_with(".xrsl") && dir.accepted().join(&placed).exists(), "{placed}");
     }
 
     #[test]

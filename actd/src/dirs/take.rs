@@ -94,15 +94,21 @@ impl Worker {
         let mut accept = Vec::new();
         let mut submit: Vec<(Claim, Ledger, usize)> = Vec::new();
         let mut jobs = Vec::new();
+        // A file that cannot be dealt with must not hold up the others.
+        let mut trouble = Ok(());
         for claim in due {
-            match self.prepare(&claim, &terms, &submit, now)? {
-                Step::Accept(ledger, keys) => accept.push((claim, ledger, keys)),
-                Step::Submit(ledger, new) => {
+            let step = self.prepare(&claim, &terms, &submit, now).and_then(|step| match step {
+                Step::Fail(ledger, why) => self.fail(&claim, ledger, &why).map(|()| Step::Wait),
+                step => Ok(step),
+            });
+            match step {
+                Ok(Step::Accept(ledger, keys)) => accept.push((claim, ledger, keys)),
+                Ok(Step::Submit(ledger, new)) => {
                     submit.push((claim, ledger, new.len()));
                     jobs.extend(new);
                 }
-                Step::Fail(ledger, why) => self.fail(&claim, ledger, &why)?,
-                Step::Wait => {}
+                Ok(Step::Fail(..) | Step::Wait) => {}
+                Err(e) => trouble = trouble.and(Err(e)),
             }
         }
         if !jobs.is_empty() {
@@ -125,16 +131,21 @@ impl Worker {
                 }
             }
         }
-        if accept.is_empty() {
-            return Ok(());
-        }
         let mut receipts = Vec::with_capacity(accept.len());
         for (claim, ledger, keys) in accept {
-            if let Some(name) = self.accept(claim, ledger, &keys)? {
-                receipts.push(format!("{name}{RECEIPT}"));
+            match self.accept(claim.clone(), ledger, &keys) {
+                Ok(Some(name)) => {
+                    claim.write_out();
+                    receipts.push(format!("{name}{RECEIPT}"));
+                }
+                Ok(None) => {}
+                Err(e) => trouble = trouble.and(Err(e)),
             }
         }
-        files::sync(&self.places.accepted, &receipts)
+        if !receipts.is_empty() {
+            files::sync(&self.places.accepted, &receipts)?;
+        }
+        trouble
     }
 
     /// The jobs that were made of a claim.

@@ -377,6 +377,103 @@ async fn many_files_at_once() {
     life.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_our_hands_when_an_error_closes_a_directory_is_given_back() {
+    let root = root();
+    let settings = Settings { clusterlist: Some("none".into()), ..settings(root.path()) };
+    let dir = settings.path.clone();
+    let life = Life::begin(root.path(), None, Vec::new()).await;
+    let mended = Settings { clusterlist: None, ..settings.clone() };
+    life.dirs.add(mended.clone()).await.expect("add");
+    exists(&dir.join("accepted")).await;
+    life.end().await;
+    // Its clusters are unknown meanwhile: it takes files and cannot hand them over.
+    let life = Life::begin(root.path(), None, vec![settings]).await;
+    fs::write(dir.join("a.xrsl"), JOB).expect("write");
+    let gone = || async { (!dir.join("a.xrsl").exists()).then_some(()).ok_or_else(|| tree(Some(&dir))) };
+    until("the claim", gone).await;
+    let away = root.path().join("away");
+    fs::rename(&dir, &away).expect("rename");
+    until("the error", || async {
+        let dir = life.dir().await;
+        let closed = dir.reason.as_deref().is_some_and(|why| !why.contains("no group"));
+        closed.then_some(()).ok_or_else(|| format!("{dir:?}"))
+    })
+    .await;
+    fs::rename(&away, &dir).expect("rename");
+    let _ = life.dirs.pause(&dir, true).await.expect("pause");
+    exists(&dir.join("a.xrsl")).await;
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_a_paused_directory_are_kept_after_a_restart() {
+    let root = root();
+    let settings = settings(root.path());
+    let dir = settings.path.clone();
+    let life = Life::begin(root.path(), None, vec![settings.clone()]).await;
+    fs::write(dir.join("a.xrsl"), JOB).expect("write");
+    exists(&dir.join("accepted/a.xrsl")).await;
+    let _ = life.dirs.pause(&dir, true).await.expect("pause");
+    life.end().await;
+    let life = Life::begin(root.path(), None, vec![settings]).await;
+    fs::write(dir.join("b.xrsl"), JOB).expect("write");
+    let kill = crate::engine::handle::Verb::Kill;
+    let _ = life.engine.act(kill, vec![crate::job::Key(1)], None).await.expect("kill");
+    let written = || fs::read_to_string(dir.join("accepted/a.xrsl.json")).expect("receipt");
+    until("its end in the receipt", || async {
+        written().contains("\"outcome\": \"killed\"").then_some(()).ok_or_else(written)
+    })
+    .await;
+    assert!(dir.join("b.xrsl").exists());
+    assert_eq!(life.dir().await.reason.as_deref(), Some("paused by the user"));
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_dealt_with_holds_up_no_other() {
+    let root = root();
+    let settings = settings(root.path());
+    let dir = settings.path.clone();
+    let life = Life::begin(root.path(), None, Vec::new()).await;
+    fs::create_dir(dir.join(claim::OWN)).expect("mkdir");
+    let odd = claim::Claim::new(&dir.join(claim::OWN), &life.dirs.context.instance).expect("claim");
+    // It can be opened and not be read.
+    fs::create_dir(odd.path("odd.xrsl".as_ref())).expect("mkdir");
+    life.dirs.add(settings).await.expect("add");
+    fs::write(dir.join("a.xrsl"), JOB).expect("write");
+    exists(&dir.join("accepted/a.xrsl")).await;
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_within_another_s_own_is_not_watched_whichever_comes_first() {
+    let root = root();
+    let settings = settings(root.path());
+    let inner = Settings { path: settings.path.join("accepted"), ..settings.clone() };
+    fs::create_dir(&inner.path).expect("mkdir");
+    let life = Life::begin(root.path(), None, Vec::new()).await;
+    life.dirs.add(inner.clone()).await.expect("add");
+    let refused = life.dirs.add(settings.clone()).await.expect_err("it holds the other");
+    assert!(refused.message.contains("would belong to"), "{refused}");
+    // By the config file.
+    life.dirs.configure(vec![settings.clone()]).await;
+    let all: Vec<String> = life.dirs.list().await.into_iter().map(|dir| dir.path).collect();
+    assert_eq!(all, [settings.path.canonicalize().expect("path").display().to_string()]);
+    life.end().await;
+}
+
+#[tokio::test]
+async fn a_file_system_that_does_not_answer_is_not_waited_for() {
+    let (answer, wait) = std::sync::mpsc::channel::<()>();
+    let asked = in_time(Duration::from_millis(50), move || wait.recv());
+    assert!(asked.await.is_none());
+    drop(answer);
+    assert_eq!(in_time(Duration::from_secs(60), || 5).await, Some(5));
+    let missing = PathBuf::from("/nowhere/at/all");
+    assert_eq!(real([missing.clone(), "/proc/../".into()]).await, [missing, PathBuf::from("/")]);
+}
+
 /// The points at which a life is cut off, in the order in which a file comes to them.
 #[cfg(feature = "failpoints")]
 const POINTS: &[&str] = &[

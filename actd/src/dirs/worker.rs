@@ -200,7 +200,7 @@ impl Worker {
         let now = Instant::now();
         if let Some(for_good) = orders.stop {
             if for_good {
-                self.give_back();
+                self.give_back(now);
             }
             return false;
         }
@@ -216,7 +216,7 @@ impl Worker {
         }
         if orders.paused != self.asleep {
             if orders.paused {
-                self.give_back();
+                self.give_back(now);
             }
             self.asleep = orders.paused;
             self.tick_at = now;
@@ -267,8 +267,12 @@ impl Worker {
         if self.tick_at <= now {
             self.tick_at = now + TICK;
             self.check_identity();
-            if self.open.is_none() && !self.asleep {
+            if self.open.is_none() {
                 self.try_open(now);
+                if self.asleep && self.open.is_some() {
+                    // What was taken before it was paused.
+                    self.give_back(now);
+                }
             }
             let updated = if self.open.is_some() { self.keep_receipts() } else { Ok(()) };
             self.seen_to(updated, "its receipts");
@@ -277,9 +281,8 @@ impl Worker {
             self.check_probe(now);
             let scanned = if self.scan_at <= now { self.scan(now) } else { Ok(()) };
             self.seen_to(scanned, "it");
-            let taken = self.look(now);
-            self.seen_to(taken, "its files");
-            let handed_over = self.take();
+            // What is not known to be durable must not be handed over.
+            let handed_over = self.look(now).and_then(|()| self.take());
             self.seen_to(handed_over, "its files");
             if self.sweep_at <= now {
                 self.sweep_at = now + SWEEP;
@@ -318,9 +321,9 @@ impl Worker {
         let mut shown = self.shown.lock();
         shown.waiting = (self.settle.len() + self.held.len()) as u64;
         let (state, reason) = match (&self.open, &self.put_off) {
-            _ if self.asleep => ("paused", Some("paused by the user".to_owned())),
             // `pause` has said why.
             (None, _) => return,
+            _ if self.asleep => ("paused", Some("paused by the user".to_owned())),
             (Some(_), Some((why, _))) => ("paused", Some(why.clone())),
             (Some(Open { watch: Ok(_), .. }), None) => ("watching", self.stuck.clone()),
             (Some(Open { watch: Err(why), .. }), None) => {
@@ -465,12 +468,16 @@ impl Worker {
             }
         }
         if claimed > 0 {
-            // Neither a crash nor a power cut may bring a file back whose jobs are on disk.
-            crate::fsutil::fsync_dir(&self.places.own)?;
-            crate::fsutil::fsync_dir(&self.places.dir)?;
+            self.sync_claims()?;
             crate::failpoint!("dirs.claim.durable");
         }
         Ok(())
+    }
+
+    /// Neither a crash nor a power cut may bring a file back whose jobs are on disk.
+    fn sync_claims(&self) -> io::Result<()> {
+        crate::fsutil::fsync_dir(&self.places.own)?;
+        crate::fsutil::fsync_dir(&self.places.dir)
     }
 
     fn claim(&mut self, name: &OsStr, now: Instant) -> io::Result<bool> {
@@ -503,7 +510,11 @@ impl Worker {
     fn recover(&mut self, now: Instant) -> io::Result<()> {
         self.follow.clear();
         self.held.clear();
-        for claim in Claim::all(&self.places.own)? {
+        let claims = Claim::all(&self.places.own)?;
+        if !claims.is_empty() {
+            self.sync_claims()?;
+        }
+        for claim in claims {
             let ledger = claim.ledger()?;
             match (claim.file()?, ledger) {
                 (Some(name), _) => {
@@ -517,13 +528,21 @@ impl Worker {
     }
 
     /// Puts back the claims of which no job has been made, so that whoever looks finds them.
-    fn give_back(&mut self) {
+    fn give_back(&mut self, now: Instant) {
         if self.open.is_none() {
+            // An error may have closed it, with files of its in our hands.
+            self.try_open(now);
+        }
+        if self.open.is_none() {
+            if !self.held.is_empty() {
+                self.tell(&format!("{} files stay in {}", self.held.len(), self.places.own.display()));
+            }
             return;
         }
         let claims: Vec<Claim> = self.held.keys().cloned().collect();
         for claim in claims {
-            if !self.submitted(&claim).is_empty() {
+            // Another daemon may have made jobs of its claims.
+            if !claim.is_of(&self.context.instance) || !self.submitted(&claim).is_empty() {
                 continue;
             }
             let Some(held) = self.held.remove(&claim) else { continue };
