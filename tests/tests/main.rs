@@ -10,6 +10,7 @@ mod descriptions;
 mod dirs;
 mod doctor;
 mod errors;
+mod gets;
 mod giving_up;
 mod harness;
 mod hooks;

@@ -1,6 +1,7 @@
 //! Commands, and the answers to those that wait for what comes of them.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use act_proto::error::{ApiError, Kind};
 use act_proto::jobs::{Bulk, BulkFailure, BulkItem, OperationItem, Origin};
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::job::apply::{Input, Wish};
 use crate::job::next::Action;
+use crate::job::select::can_kill;
 use crate::job::{AfterClean, Arcstate, Delivery, Job, Key, Outcome, Phase, Time};
 
 use super::Engine;
@@ -156,15 +158,7 @@ impl Engine {
         for key in keys {
             let Some(before) = self.job(*key) else { continue };
             let fits = match verb {
-                Verb::Kill => match before.phase {
-                    Phase::Active { .. } => before.arcstate().can_kill(),
-                    Phase::Queued
-                    | Phase::Creating { .. }
-                    | Phase::Created { .. }
-                    | Phase::Uploading { .. }
-                    | Phase::Confirming { .. } => true,
-                    _ => false,
-                },
+                Verb::Kill => can_kill(&before),
                 Verb::Clean | Verb::Adopt => true,
                 Verb::Fetch => *before.arcstate() == Arcstate::Failed,
                 Verb::Resubmit => matches!(before.arcstate(), Arcstate::Failed | Arcstate::DoneFailed),
@@ -179,7 +173,10 @@ impl Engine {
                 flight.cancel.cancel();
             }
             let wish = match verb {
-                Verb::Kill => Wish::Kill,
+                Verb::Kill => {
+                    let is_idle = !self.flights.contains_key(key);
+                    Wish::Kill { webdav: webdav.map(str::to_owned), is_idle }
+                }
                 Verb::Clean => Wish::Clean { webdav: webdav.map(str::to_owned) },
                 Verb::Fetch => Wish::Fetch,
                 Verb::Resubmit => Wish::Resubmit,
@@ -215,16 +212,21 @@ impl Engine {
                 operation,
             };
             self.apply(key, Input::Wish(Wish::Get { delivery, webdav: get.webdav.clone() }), now);
-            let taken = self.job(key).is_some_and(|j| j.delivery.is_some());
             let Some(job) = self.job(key) else {
                 self.operation_item(operation, key, None, vec!["there is no such job any more".into()], false);
                 continue;
             };
-            if !taken {
-                let closed = matches!(job.phase, Phase::Closed { .. });
-                let errors = if closed { Vec::new() } else { vec!["it has no results to deliver".into()] };
-                self.operation_item(operation, key, None, errors, closed);
-            }
+            let closed = matches!(job.phase, Phase::Closed { .. });
+            let why = match &job.delivery {
+                Some(delivery) if delivery.operation == operation => continue,
+                Some(delivery) => format!("another get is delivering it to {}", delivery.parent.display()),
+                None => match job.results() {
+                    Some(dir) if !closed => format!("its results are in {} already", dir.display()),
+                    _ => "it has no results to deliver".into(),
+                },
+            };
+            let errors = if closed { Vec::new() } else { vec![why] };
+            self.operation_item(operation, key, None, errors, closed);
         }
         operation
     }
@@ -234,17 +236,16 @@ impl Engine {
             return Err(ApiError::new(Kind::NoSuchOperation, format!("there is no operation o{operation}")));
         };
         for key in keys {
+            let Some(job) = self.job(key) else { continue };
             // What is being cleaned or delivered is as good as done.
-            let stoppable = self.job(key).is_some_and(|j| {
-                matches!(
-                    j.phase,
-                    Phase::Active { .. }
-                        | Phase::Retrieving { .. }
-                        | Phase::Stored { .. }
-                        | Phase::Cleaning { then: AfterClean::Store, .. }
-                )
-            });
-            if stoppable {
+            let stoppable = matches!(
+                job.phase,
+                Phase::Active { .. }
+                    | Phase::Retrieving { .. }
+                    | Phase::Stored { .. }
+                    | Phase::Cleaning { then: AfterClean::Store, .. }
+            );
+            if stoppable && job.delivery.as_ref().is_some_and(|d| d.operation == operation) {
                 if let Some(flight) = self.flights.get(&key) {
                     flight.cancel.cancel();
                 }
@@ -256,7 +257,7 @@ impl Engine {
     }
 
     /// Tells whoever waits what became of a job that has just changed.
-    pub(super) fn answer(&mut self, before: &Job, after: &Job) {
+    pub(super) fn answer(&mut self, before: &Job, after: &Job, of_delivery: OfDelivery) {
         let key = after.key;
         if before.on_server()
             && !after.on_server()
@@ -285,15 +286,19 @@ impl Engine {
             }
         }
         self.answer_ended();
-        self.answer_delivery(before, after);
+        self.answer_delivery(before, after, of_delivery);
     }
 
-    fn answer_delivery(&mut self, before: &Job, after: &Job) {
+    fn answer_delivery(&mut self, before: &Job, after: &Job, news: OfDelivery) {
         let Some(delivery) = &before.delivery else { return };
         let operation = delivery.operation;
-        let relative = |dir: &std::path::Path| dir.strip_prefix(&delivery.parent).unwrap_or(dir).display().to_string();
+        let relative = |dir: &Path| dir.strip_prefix(&delivery.parent).unwrap_or(dir).display().to_string();
         let dir = after.results().map(relative);
         match (&after.delivery, &after.phase) {
+            (Some(other), _) if other.operation != operation => {
+                let why = format!("another get has taken its place, into {}", other.parent.display());
+                self.operation_item(operation, after.key, None, vec![why], false);
+            }
             (Some(_), Phase::Cleaning { then: AfterClean::Collected, .. }) if after.retry.attempts > 0 => {
                 // Delivered, and the server will be cleaned when it can be.
                 self.operation_item(operation, after.key, dir, Vec::new(), false);
@@ -308,17 +313,21 @@ impl Engine {
             (None, Phase::Closed { outcome: Outcome::Collected, .. }) => {
                 self.operation_item(operation, after.key, dir, Vec::new(), true);
             }
-            // Delivered and left on the server, or in the store.
-            (None, Phase::Active { .. }) if after.saved.is_some() && after.saved != before.saved => {
-                self.operation_item(operation, after.key, dir, Vec::new(), false);
-            }
-            (None, Phase::Stored { .. }) if after.error == before.error => {
-                let delivered = self.delivered.remove(&after.key).map(|d| relative(&d));
-                self.operation_item(operation, after.key, delivered, Vec::new(), false);
-            }
-            (None, _) => {
-                let why = after.error.as_deref().filter(|e| !e.is_empty()).unwrap_or("it is gone from the server");
-                self.operation_item(operation, after.key, None, vec![why.to_owned()], false);
+            (None, phase) => {
+                // It was delivered, and before its row was dropped somebody had the job run again.
+                let run_again = matches!(before.phase, Phase::Cleaning { then: AfterClean::Collected, .. })
+                    && matches!(phase, Phase::Active { .. });
+                let (dir, errors) = match news {
+                    // Delivered, and left on the server or in the store.
+                    OfDelivery::Here(dir) => (dir.as_deref().map(relative), Vec::new()),
+                    OfDelivery::Failed(why) => (None, vec![why]),
+                    OfDelivery::Nothing if run_again => (dir, Vec::new()),
+                    OfDelivery::Nothing => {
+                        let why = after.error.as_deref().filter(|e| !e.is_empty());
+                        (None, vec![why.unwrap_or("it is gone from the server").to_owned()])
+                    }
+                };
+                self.operation_item(operation, after.key, dir, errors, false);
             }
         }
     }
@@ -374,6 +383,28 @@ impl Engine {
             }
         }
         self.answer_ended();
+    }
+}
+
+/// What an input says of a delivery that it may end.
+pub(super) enum OfDelivery {
+    /// The results are there; none: the job had no files.
+    Here(Option<PathBuf>),
+    /// They cannot be brought there.
+    Failed(String),
+    /// Nothing.
+    Nothing,
+}
+
+impl OfDelivery {
+    pub(super) fn of(input: &Input) -> Self {
+        match input {
+            Input::Retrieved(Ok(dir)) => Self::Here(dir.clone()),
+            Input::Delivered(Ok(dir)) => Self::Here(Some(dir.clone())),
+            Input::Retrieved(Err(fault)) | Input::Delivered(Err(fault)) => Self::Failed(fault.why.clone()),
+            Input::Wish(Wish::Clean { .. }) | Input::Discarded(_) => Self::Failed("it was cleaned".into()),
+            _ => Self::Nothing,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::store::StoreError;
 use crate::store::record::EventRecord;
 use crate::work::remove_beginning;
 
+use super::answer::OfDelivery;
 use super::events::brief;
 use super::shared::is_over;
 use super::{Engine, Slot};
@@ -38,6 +39,7 @@ impl Engine {
         let Some(before) = self.job(key) else { return };
         let mut after = Job::clone(&before);
         let swept = matches!(input, Input::Swept(_, Ok(())));
+        let of_delivery = OfDelivery::of(&input);
         apply(&mut after, input, now);
         if swept && is_over(&after) && !after.leftovers.iter().any(|l| l.webdav.is_some()) {
             self.unshare(key);
@@ -51,8 +53,12 @@ impl Engine {
         after.changed = now;
         self.replace(after);
         let Some(after) = self.job(key) else { return };
-        if let Phase::Retrieving { parent, .. } = &before.phase {
-            self.begun.insert(key, parent.clone());
+        if let Phase::Retrieving { parent, .. } = &before.phase
+            && let Some(other) = self.begun.insert(key, parent.clone())
+            && other != *parent
+        {
+            // Asked for elsewhere: there it begins anew.
+            self.given_up.push((key, other));
         }
         if matches!(after.phase, Phase::Retrieved { .. }) {
             self.begun.remove(&key);
@@ -61,7 +67,7 @@ impl Engine {
         {
             self.given_up.push((key, parent));
         }
-        self.answer(&before, &after);
+        self.answer(&before, &after, of_delivery);
         self.schedule(key);
     }
 
@@ -146,7 +152,7 @@ impl Engine {
         self.slots.insert(key, slot);
     }
 
-    fn unschedule(&mut self, key: Key) {
+    pub(super) fn unschedule(&mut self, key: Key) {
         match self.slots.remove(&key) {
             Some(Slot::Ready(action)) => {
                 if let Some(set) = self.ready.get_mut(&action) {

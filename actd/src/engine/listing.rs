@@ -53,9 +53,6 @@ impl Engine {
                         self.keep_columns(key, &columns);
                         continue;
                     }
-                    if let Input::Delivered(Ok(to)) = &input {
-                        self.delivered.insert(key, to.clone());
-                    }
                     self.apply(key, input, now);
                 }
                 self.poll.quicken();

@@ -37,7 +37,7 @@ use crate::failpoint;
 use crate::job::next::{Action, Policy};
 use crate::job::orphan::LostPost;
 use crate::job::recover::recover;
-use crate::job::{Job, Key, ProxyId, ServerId, Time};
+use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
 use crate::store::prune::Retention;
 use crate::store::{Batch, Loaded, Reader, Store, StoreError};
 use crate::work::{Done, ProgressSink, Work};
@@ -175,8 +175,6 @@ struct Engine {
 
     /// Ids whose jobs were closed here, and when: a list that was asked for before that may still show them.
     left: HashMap<ServerId, Time>,
-    /// Where results were copied to while they also stay stored.
-    delivered: HashMap<Key, PathBuf>,
 
     waiters: Vec<Waiter>,
     /// Answers to give once this turn is durable.
@@ -247,7 +245,6 @@ pub fn start(
         disk_until: Time::default(),
         server_failures: 0,
         left: HashMap::new(),
-        delivered: HashMap::new(),
         waiters: Vec::new(),
         replies: Vec::new(),
         trouble: None,
@@ -288,6 +285,9 @@ impl Engine {
             let Some(job) = self.job(*key) else { continue };
             if let Some(delivery) = &job.delivery {
                 self.operations.resume(delivery.operation, *key);
+            }
+            if let Phase::Retrieving { parent, .. } = &job.phase {
+                self.begun.insert(*key, parent.clone());
             }
             let mut settled = Job::clone(&job);
             recover(&mut settled, now);

@@ -141,7 +141,13 @@ impl Engine {
         let keys = self.take(action, if batched { BATCH } else { 1 });
         let keys = self.with_spec(action, keys, now);
         self.set_out(action, &keys, now);
-        let work = self.work(action, &keys, now)?;
+        let Some(work) = self.work(action, &keys, now) else {
+            // What its record asks for cannot be done for it: that must not stand in the way of others.
+            for key in &keys {
+                self.unschedule(*key);
+            }
+            return if keys.is_empty() { None } else { self.plan_one(action, now) };
+        };
         let cancel = CancellationToken::new();
         for key in &keys {
             // Whatever its record says is next: it is under way now.

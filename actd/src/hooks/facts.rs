@@ -72,7 +72,7 @@ pub fn end(event: &Event, job: &Job, handling: Handling) -> Option<End> {
         Phase::Active if is == "cancelled" && was != "cancelled" => Some(End::Dropped),
         Phase::Active if phase_before == Some(Phase::Retrieving) => {
             // Results that cannot be brought stay on the server; nobody tries again.
-            let is_refused = is == "done" && job.options.no_download && job.error.is_some();
+            let is_refused = is == "done" && job.is_brought() && job.error.is_some();
             let is_fetched = handling.fetch_failed && FAILED.contains(&is);
             match (is_refused, is_fetched) {
                 (true, _) => Some(End::Failed),
@@ -93,7 +93,7 @@ pub fn rests(job: &Job, handling: Handling) -> bool {
         Some("failed") => !handling.fetch_failed,
         Some("donefailed") => {
             let is_moved = matches!(job.phase, P::Retrieved { .. } | P::Cleaning { .. });
-            !handling.fetch_failed || job.saved.is_some() || is_moved
+            !handling.fetch_failed || job.is_brought() || is_moved
         }
         _ => job.arcstate().is_final(),
     };
@@ -221,7 +221,8 @@ mod tests {
         let event = event((Phase::Retrieving, "done"), (Phase::Active, "done"));
         let mut job = job(ACTIVE, "done");
         assert_eq!(end(&event, &job, AUTO), None);
-        job.options.no_download = true;
+        let run = job.seen.as_ref().map(|seen| seen.run.clone()).expect("it was seen");
+        job.saved = Some(Box::new(crate::job::Saved { run, dir: "".into() }));
         job.error = Some("two files of one name".into());
         assert_eq!(end(&event, &job, MANUAL), Some(End::Failed));
         assert!(rests(&job, MANUAL));

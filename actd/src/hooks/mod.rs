@@ -103,7 +103,7 @@ fn read(file: &Path) -> Option<u64> {
 
 fn handling(job: &Job, config: &Config) -> Handling {
     Handling {
-        manual: config.download == Download::Manual || job.options.no_download,
+        manual: config.download == Download::Manual || job.options.no_download || job.is_brought(),
         fetch_failed: config.fetch_failed && !job.options.no_download,
     }
 }

@@ -361,7 +361,8 @@ pub struct Job {
     pub options: Options,
     /// A `get` that is not done yet.
     pub delivery: Option<Box<Delivery>>,
-    /// Results saved while the server keeps its copy (`get --noclean`, logs of failed jobs), and of which run.
+    /// Results saved while the server keeps its copy (`get --noclean`, logs of failed jobs), and of which run; or that no
+    /// more of that run can be brought.
     pub saved: Option<Box<Saved>>,
     /// What is still to be removed.
     pub leftovers: Vec<Leftover>,
@@ -389,8 +390,16 @@ pub struct Job {
 pub struct Saved {
     /// The run they are of.
     pub run: Box<str>,
-    /// Where.
+    /// Where. Empty: nowhere; the run left no files, or they cannot be brought.
     pub dir: PathBuf,
+}
+
+impl Saved {
+    /// Where, if anywhere.
+    #[must_use]
+    pub fn dir(&self) -> Option<&std::path::Path> {
+        Some(self.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty())
+    }
 }
 
 impl Job {
@@ -497,7 +506,13 @@ impl Job {
             | Phase::Stored { dir, .. }
             | Phase::Closed { dir, .. } => dir.as_deref(),
             Phase::Collecting { from, .. } => Some(from),
-            _ => self.saved.as_ref().map(|s| s.dir.as_path()),
+            _ => self.saved.as_ref().and_then(|s| s.dir()),
         }
+    }
+
+    /// All there is to bring of the run that the server shows has been brought, as far as it can be.
+    #[must_use]
+    pub fn is_brought(&self) -> bool {
+        matches!((&self.saved, &self.seen), (Some(saved), Some(seen)) if saved.run == seen.run)
     }
 }

@@ -129,7 +129,9 @@ fn active(job: &Job, now: Time, policy: &Policy) -> Next {
     };
     let state = &seen.arcstate;
     if job.wishes.kill && state.can_kill() {
-        return Next::Do(Action::Kill).or_at(job.in_flight_until, now);
+        // A kill that got no answer may go out again; it must not overtake an order to run the job again.
+        let at = if job.wishes.resubmit { job.in_flight_until } else { now };
+        return Next::Do(Action::Kill).or_at(at, now);
     }
     if job.wishes.resubmit && matches!(state, Arcstate::Failed | Arcstate::DoneFailed) {
         return Next::Do(Action::Resubmit).or_at(job.in_flight_until, now);
@@ -144,10 +146,8 @@ fn active(job: &Job, now: Time, policy: &Policy) -> Next {
     if job.error.is_none() && matches!(state, Arcstate::Failed | Arcstate::DoneFailed | Arcstate::Lost) {
         return Next::Do(Action::Look);
     }
-    let is_saved = job.saved.as_ref().is_some_and(|s| s.run == seen.run);
-    // It is not wanted, or was found to be impossible.
-    let may_download = !job.options.no_download;
-    if job.is_ours() && may_download {
+    let is_saved = job.is_brought();
+    if job.is_ours() && !job.options.no_download {
         if policy.download && !is_saved && *state == Arcstate::Done {
             return Next::Do(Action::Retrieve);
         }

@@ -1,6 +1,6 @@
 //! What was in flight when the daemon ended is settled here, once, when it starts again. Everything else goes on by itself.
 
-use super::apply::{IN_FLIGHT_MS, apply};
+use super::apply::{IN_FLIGHT_MS, Wish, apply};
 use super::fault::{Class, Fault};
 use super::{Job, Phase, Time};
 use crate::job::apply::Input;
@@ -20,6 +20,10 @@ pub fn recover(job: &mut Job, now: Time) {
             job.in_flight_until = now.plus(IN_FLIGHT_MS);
         }
         _ => {}
+    }
+    if job.wishes.kill && matches!(job.phase, Phase::Uploading { .. }) {
+        // No need to upload what is to be thrown away.
+        apply(job, Input::Wish(Wish::Kill { webdav: None, is_idle: true }), now);
     }
     // Pauses were meant for a daemon that ran on.
     job.retry.at = Time::default();

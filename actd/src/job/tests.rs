@@ -77,6 +77,75 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     })
 }
 
+fn kill() -> Input {
+    Input::Wish(Wish::Kill { webdav: None, is_idle: false })
+}
+
+/// What a step always comes to, in a world that does not change.
+#[derive(Debug, Clone)]
+struct Answers {
+    created: Result<u64, Fault>,
+    uploaded: Result<(), Fault>,
+    confirmed: Result<Option<String>, Fault>,
+    looked: Result<Words, Fault>,
+    retrieved: Result<Option<PathBuf>, Fault>,
+    cleaned: Result<(), Fault>,
+    killed: Result<Option<Kill>, Fault>,
+    asked: Result<bool, Fault>,
+    swept: Result<(), Fault>,
+    delivered: Result<PathBuf, Fault>,
+}
+
+fn answers() -> impl Strategy<Value = Answers> {
+    let server = (
+        result(Just(5_u64)),
+        result(Just(())),
+        result(Just(None)),
+        result(Just(Words::default())),
+        result(prop::option::of((arcstate(), any::<bool>()).prop_map(|(arcstate, gone)| Kill { arcstate, gone }))),
+        result(any::<bool>()),
+    );
+    let here = (
+        result(prop::option::of(Just(PathBuf::from("/r/h")))),
+        result(Just(())),
+        result(Just(())),
+        result(Just("/d/h".into())),
+    );
+    (server, here).prop_map(|((created, uploaded, confirmed, looked, killed, asked), here)| {
+        let (retrieved, cleaned, swept, delivered) = here;
+        Answers { created, uploaded, confirmed, looked, retrieved, cleaned, killed, asked, swept, delivered }
+    })
+}
+
+impl Answers {
+    fn to(&self, action: Action, id: u64) -> Input {
+        let all = self.clone();
+        match action {
+            Action::Create => Input::Created(all.created),
+            Action::Upload => Input::Uploaded(all.uploaded),
+            Action::Confirm => Input::Confirmed(all.confirmed),
+            Action::Look => Input::Looked(all.looked),
+            Action::Retrieve => Input::Retrieved(all.retrieved),
+            Action::Clean => Input::Cleaned(all.cleaned),
+            Action::Kill => Input::Killed(all.killed),
+            Action::Fetch => Input::Fetched(all.asked),
+            Action::Resubmit => Input::Resubmitted(all.asked),
+            Action::Deliver => Input::Delivered(all.delivered),
+            Action::Discard | Action::Expire => Input::Discarded(all.swept),
+            Action::CancelRow => Input::RowCancelled(id, all.swept),
+            Action::Sweep => Input::Swept(id, all.swept),
+        }
+    }
+}
+
+fn begin(job: &mut Job, action: Action, now: Time) {
+    match action {
+        Action::Create => apply(job, Input::BeginCreate { floor: 1 }, now),
+        Action::Retrieve => apply(job, Input::BeginRetrieve { parent: "/r".into() }, now),
+        other => apply(job, Input::Begin(other), now),
+    }
+}
+
 fn input() -> impl Strategy<Value = Input> {
     let action = prop::sample::select(vec![
         Action::Upload,
@@ -109,8 +178,8 @@ fn input() -> impl Strategy<Value = Input> {
         result(Just(PathBuf::from("/d/h"))).prop_map(Input::Delivered),
         result(Just(())).prop_map(Input::Discarded),
         delivery().prop_map(|delivery| Input::Wish(Wish::Get { delivery, webdav: None })),
+        any::<bool>().prop_map(|is_idle| Input::Wish(Wish::Kill { webdav: None, is_idle })),
         prop::sample::select(vec![
-            Wish::Kill,
             Wish::Clean { webdav: None },
             Wish::Fetch,
             Wish::Resubmit,
@@ -196,6 +265,36 @@ proptest! {
         }
     }
 
+    /// Where the same question always gets the same answer and nobody says anything new, no step is taken over and over:
+    /// there is an end, or a pause.
+    #[test]
+    fn in_a_world_that_does_not_change_it_comes_to_rest(
+        inputs in prop::collection::vec((input(), 0..2_000_000_i64), 1..40),
+        answers in answers(),
+        fetch_failed: bool,
+        has_inputs: bool,
+        webdav: bool,
+    ) {
+        let policy = Policy { fetch_failed, ..POLICY };
+        let mut job = new_job(has_inputs, webdav);
+        let mut now = Time(1_000_000);
+        for (input, pause) in inputs {
+            now = now.plus(pause);
+            apply(&mut job, input, now);
+        }
+        let mut taken = Vec::new();
+        while let Next::Do(action) = next(&job, now, &policy) {
+            taken.push(action);
+            // Each leftover takes its own.
+            prop_assert!(taken.len() < 30 + 2 * job.leftovers.len(), "{taken:?} for ever: {job:?}");
+            prop_assert!(action != Action::Discard || job.results().is_some(), "nothing to discard: {job:?}");
+            begin(&mut job, action, now);
+            let is_row = action == Action::CancelRow;
+            let left = job.leftovers.iter().find(|l| l.row == is_row && l.not_before <= now).map_or(5, |l| l.id);
+            apply(&mut job, answers.to(action, left), now);
+        }
+    }
+
     #[test]
     fn records_survive_the_disk(inputs in prop::collection::vec(input(), 0..30)) {
         let mut job = new_job(true, true);
@@ -217,11 +316,7 @@ fn good_day(job: &mut Job, mut server: impl FnMut(Action) -> Vec<Input>) -> Vec<
         match next(job, now, &POLICY) {
             Next::Do(action) => {
                 done.push(action);
-                match action {
-                    Action::Create => apply(job, Input::BeginCreate { floor: 1 }, now),
-                    Action::Retrieve => apply(job, Input::BeginRetrieve { parent: "/r".into() }, now),
-                    other => apply(job, Input::Begin(other), now),
-                }
+                begin(job, action, now);
                 for input in server(action) {
                     apply(job, input, now);
                 }
@@ -340,7 +435,7 @@ fn a_kill_waits_for_a_description_that_may_still_be_taken() {
     apply(&mut job, Input::Created(Ok(5)), now);
     apply(&mut job, Input::Begin(Action::Confirm), now);
     apply(&mut job, Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
-    apply(&mut job, Input::Wish(Wish::Kill), now);
+    apply(&mut job, kill(), now);
     // The same description may go again at once; the kill may not.
     assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Confirm));
     apply(&mut job, Input::Confirmed(Ok(None)), now);
@@ -425,4 +520,188 @@ fn what_a_failed_job_left_is_brought_after_its_words_and_not_tried_for_ever() {
         apply(&mut job, input.clone(), now);
         assert_eq!(next(&job, now, &policy), expected, "after {input:?}");
     }
+}
+
+fn failed_row(arcstate: Arcstate) -> Row {
+    Row { arcstate, state: Some("Failed".into()), ..done_row() }
+}
+
+/// A job on the server, as a list shows it.
+fn active(row: Row, now: Time) -> Job {
+    let mut job = new_job(false, false);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Confirm),
+        Input::Confirmed(Ok(None)),
+        Input::Listed(row),
+    ] {
+        apply(&mut job, input, now);
+    }
+    job
+}
+
+#[test]
+fn logs_of_a_failed_job_are_brought_once_for_each_run() {
+    let policy = Policy { fetch_failed: true, ..POLICY };
+    let now = Time(5_000_000);
+    let refused = || Err(Fault::new(Class::Rejected, "a name that cannot be brought"));
+    for answer in [Ok(None), Ok(Some(PathBuf::from("/r/h"))), refused()] {
+        let mut job = active(failed_row(Arcstate::DoneFailed), now);
+        for _ in 0..2 {
+            apply(&mut job, Input::Looked(Ok(Words::default())), now);
+            assert_eq!(next(&job, now, &policy), Next::Do(Action::Retrieve), "{answer:?}");
+            begin(&mut job, Action::Retrieve, now);
+            apply(&mut job, Input::Retrieved(answer.clone()), now);
+            assert_ne!(next(&job, now, &policy), Next::Do(Action::Retrieve), "{answer:?}: {job:?}");
+            // A run later there are others.
+            let row = failed_row(Arcstate::DoneFailed);
+            apply(&mut job, Input::Listed(Row { run: Some("https://ce/jobs/second".into()), ..row }), now);
+        }
+    }
+    // The server does not fetch them just now: not asked again at once.
+    let mut job = active(failed_row(Arcstate::Failed), now);
+    apply(&mut job, Input::Looked(Ok(Words::default())), now);
+    assert_eq!(next(&job, now, &policy), Next::Do(Action::Fetch));
+    apply(&mut job, Input::Fetched(Ok(false)), now);
+    assert_eq!(next(&job, now, &policy), Next::Wait(now.plus(30_000)));
+}
+
+/// Results of one run that cannot be brought say nothing about those of the next.
+#[test]
+fn a_new_run_is_brought_though_the_last_could_not_be() {
+    let now = Time(5_000_000);
+    let mut job = active(done_row(), now);
+    begin(&mut job, Action::Retrieve, now);
+    apply(&mut job, Input::Retrieved(Err(Fault::new(Class::Rejected, "no"))), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Nothing);
+    apply(&mut job, Input::Listed(Row { run: Some("https://ce/jobs/second".into()), ..done_row() }), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Retrieve));
+}
+
+#[test]
+fn what_was_brought_of_a_cleaned_job_is_still_known() {
+    let now = Time(5_000_000);
+    let mut job = active(failed_row(Arcstate::DoneFailed), now);
+    begin(&mut job, Action::Retrieve, now);
+    apply(&mut job, Input::Retrieved(Ok(Some("/r/h".into()))), now);
+    apply(&mut job, Input::Wish(Wish::Clean { webdav: None }), now);
+    apply(&mut job, Input::Cleaned(Ok(())), now);
+    assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{job:?}");
+    assert_eq!(job.results(), Some(std::path::Path::new("/r/h")));
+}
+
+#[test]
+fn a_job_without_files_that_is_cleaned_on_its_way_home_is_closed() {
+    let now = Time(5_000_000);
+    for wished_at in [Action::Retrieve, Action::Clean] {
+        let mut job = active(done_row(), now);
+        begin(&mut job, Action::Retrieve, now);
+        apply(&mut job, Input::Retrieved(Ok(None)), now);
+        if wished_at == Action::Clean {
+            begin(&mut job, Action::Clean, now);
+        }
+        apply(&mut job, Input::Wish(Wish::Clean { webdav: None }), now);
+        begin(&mut job, Action::Clean, now);
+        apply(&mut job, Input::Cleaned(Ok(())), now);
+        assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{wished_at:?}: {job:?}");
+    }
+}
+
+/// A kill that got no answer may still be executed, whatever reads say meanwhile.
+#[test]
+fn a_lost_kill_does_not_meet_a_new_run() {
+    let now = Time(5_000_000);
+    let running = Row { arcstate: Arcstate::Running, ..done_row() };
+    let mut job = active(running, now);
+    apply(&mut job, kill(), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill));
+    apply(&mut job, Input::Killed(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
+    let late = now.plus(15 * 60_000);
+    let Next::Wait(at) = next(&job, now, &POLICY) else { panic!("{job:?}") };
+    assert!(at < late, "the same may be sent again");
+    apply(&mut job, Input::Listed(failed_row(Arcstate::Failed)), now);
+    apply(&mut job, Input::Looked(Ok(Words::default())), now);
+    apply(&mut job, Input::Wish(Wish::Resubmit), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Wait(late));
+    assert_eq!(next(&job, late, &POLICY), Next::Do(Action::Resubmit));
+    // The server shows that it was executed: no more to fear.
+    let mut job = active(failed_row(Arcstate::Failed), now);
+    apply(&mut job, Input::Wish(Wish::Resubmit), now);
+    apply(&mut job, Input::Resubmitted(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
+    apply(&mut job, Input::Listed(failed_row(Arcstate::ToResubmit)), now);
+    assert_eq!(job.in_flight_until, Time::default());
+}
+
+#[test]
+fn inputs_of_a_killed_job_are_not_uploaded() {
+    let now = Time(5_000_000);
+    let uploading = || {
+        let mut job = new_job(true, true);
+        for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Upload)] {
+            apply(&mut job, input, now);
+        }
+        job
+    };
+    let killed = |job: &Job| {
+        let row = job.leftovers.iter().any(|l| l.row && l.id == 5);
+        row && matches!(job.phase, Phase::Closed { outcome: Outcome::Killed, .. })
+    };
+    // Between two attempts.
+    let mut job = uploading();
+    apply(&mut job, Input::Uploaded(Err(Fault::new(Class::Transient, "no"))), now);
+    apply(&mut job, Input::Wish(Wish::Kill { webdav: None, is_idle: true }), now);
+    assert!(killed(&job), "{job:?}");
+    // While one was under way when the daemon ended.
+    let mut job = uploading();
+    apply(&mut job, kill(), now);
+    assert!(!killed(&job), "{job:?}");
+    recover(&mut job, now);
+    assert!(killed(&job), "{job:?}");
+}
+
+#[test]
+fn a_kill_remembers_where_inputs_of_somebody_elses_job_are() {
+    let now = Time(5_000_000);
+    let mut job = Job::new(Key(7), Origin::Foreign, 1, Phase::Active { id: 5 }, now);
+    apply(&mut job, Input::Listed(Row { arcstate: Arcstate::None, run: None, ..done_row() }), now);
+    apply(&mut job, Input::Wish(Wish::Kill { webdav: Some("https://dav/x".into()), is_idle: true }), now);
+    apply(&mut job, Input::Killed(Ok(Some(Kill { arcstate: Arcstate::None, gone: true }))), now);
+    let left: Vec<_> = job.leftovers.iter().map(|l| (l.id, l.webdav.as_deref())).collect();
+    assert_eq!(left, [(5, Some("https://dav/x"))]);
+}
+
+/// The clock was set back while a description was under way: how long it has been is not known.
+#[test]
+fn a_clock_that_steps_back_never_makes_a_job_run_twice() {
+    let now = Time(5_000_000);
+    let mut job = new_job(false, false);
+    for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm)] {
+        apply(&mut job, input, now);
+    }
+    for _ in 0..2 {
+        apply(&mut job, Input::Missing { empty_at: None }, now.plus(-3_600_000));
+    }
+    assert!(matches!(job.phase, Phase::Unknown { .. }), "{job:?}");
+}
+
+/// What failed for a row changes nothing for the directory of the same id, and the other way round.
+#[test]
+fn a_leftover_row_and_its_directory_are_put_off_apart() {
+    let now = Time(5_000_000);
+    let mut job = new_job(true, true);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Upload),
+        Input::Uploaded(Err(Fault::new(Class::Ambiguous, "no answer"))),
+        Input::Wish(Wish::Kill { webdav: None, is_idle: true }),
+    ] {
+        apply(&mut job, input, now);
+    }
+    let sweep = |job: &Job| job.leftovers.iter().find(|l| !l.row).map(|l| (l.not_before, l.attempts));
+    let before = sweep(&job);
+    assert!(before.is_some(), "{job:?}");
+    apply(&mut job, Input::RowCancelled(5, Err(Fault::new(Class::Transient, "no"))), now);
+    assert_eq!(sweep(&job), before);
 }

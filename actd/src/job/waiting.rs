@@ -65,7 +65,7 @@ pub fn waiting(job: &Job, now: Time, policy: &Policy, held: &Held<'_>) -> Option
         Next::Wait(at) => {
             // What is due later by plan (kept results) does not wait for anything.
             let put_off = job.retry.at >= at && job.retry.attempts > 0;
-            let in_flight = job.in_flight_until >= at && job.wishes.kill;
+            let in_flight = job.in_flight_until >= at && !job.wishes.is_empty();
             if put_off {
                 return Some(retry(job, at));
             }

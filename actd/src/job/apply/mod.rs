@@ -117,8 +117,13 @@ pub struct Kill {
 /// What somebody wants of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Kill it.
-    Kill,
+    /// Kill it. With the WebDAV base to clean if none is remembered.
+    Kill {
+        /// Base URL.
+        webdav: Option<String>,
+        /// No work for it is under way.
+        is_idle: bool,
+    },
     /// Drop it. With the WebDAV base to clean if none is remembered.
     Clean {
         /// Base URL.
@@ -185,8 +190,8 @@ pub fn apply(job: &mut Job, input: Input, now: Time) {
                 }
             }
         }
-        Input::RowCancelled(id, result) => leftover(job, id, &result, now, |l| l.row = false),
-        Input::Swept(id, result) => leftover(job, id, &result, now, |l| l.webdav = None),
+        Input::RowCancelled(id, result) => leftover(job, (id, true), &result, now, |l| l.row = false),
+        Input::Swept(id, result) => leftover(job, (id, false), &result, now, |l| l.webdav = None),
         Input::Delivered(result) => results::delivered(job, result, now),
         Input::Discarded(result) => match (&job.phase, result) {
             (Phase::Stored { .. }, Ok(())) => {
@@ -214,13 +219,8 @@ fn begin(job: &mut Job, action: Action, now: Time) {
             Phase::Cleaning { id, run: run.clone(), dir: dir.clone(), then }
         }
         (Action::Clean, Phase::Active { .. }, Some(id)) => {
-            let Some(seen) = &job.seen else { return };
-            Phase::Cleaning {
-                id,
-                run: seen.run.clone(),
-                dir: job.saved.take().map(|s| s.dir),
-                then: AfterClean::Expired,
-            }
+            let Some(run) = job.seen.as_ref().map(|s| s.run.clone()) else { return };
+            Phase::Cleaning { id, run, dir: take_brought(job), then: AfterClean::Expired }
         }
         (Action::Deliver, Phase::Stored { dir: Some(dir), .. }, Some(id)) => {
             Phase::Collecting { id, from: dir.clone() }
@@ -231,8 +231,15 @@ fn begin(job: &mut Job, action: Action, now: Time) {
     job.phase = phase;
 }
 
-fn leftover(job: &mut Job, id: ServerId, result: &Result<(), Fault>, now: Time, clear: impl Fn(&mut Leftover)) {
-    for leftover in job.leftovers.iter_mut().filter(|l| l.id == id) {
+/// What became of the leftovers of this id that are a row, or that are not any more.
+fn leftover(
+    job: &mut Job,
+    (id, row): (ServerId, bool),
+    result: &Result<(), Fault>,
+    now: Time,
+    clear: impl Fn(&mut Leftover),
+) {
+    for leftover in job.leftovers.iter_mut().filter(|l| l.id == id && l.row == row) {
         match result {
             Ok(()) => {
                 clear(leftover);
@@ -247,9 +254,20 @@ fn leftover(job: &mut Job, id: ServerId, result: &Result<(), Fault>, now: Time, 
     job.leftovers.retain(|l| l.row || l.webdav.is_some());
 }
 
+/// Where what was brought of the run that the server shows is, for the phases that have a place for it.
+fn take_brought(job: &mut Job) -> Option<PathBuf> {
+    let saved = if job.is_brought() { job.saved.take() } else { None };
+    saved.and_then(|s| s.dir().map(ToOwned::to_owned))
+}
+
 /// A step went well: the next one starts with a clean slate.
 fn done(job: &mut Job) {
     job.retry = Retry::default();
+}
+
+/// The same, and what was sent to the server has had its answer: nothing of ours may still be executed there.
+fn answered(job: &mut Job) {
+    done(job);
     job.in_flight_until = Time::default();
 }
 

@@ -15,11 +15,12 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
     match result {
         Ok(dir) => {
             done(job);
+            no_more_trouble(job);
             let keep = is_delivery(job, dir.as_deref()) && job.delivery.as_ref().is_some_and(|d| d.noclean);
             // Only what a person collects, or what is done, is cleaned.
             let failed = *job.arcstate() != Arcstate::Done && job.delivery.is_none();
             if keep || failed {
-                job.saved = dir.map(|dir| Box::new(Saved { run, dir }));
+                job.saved = Some(Box::new(Saved { run, dir: dir.unwrap_or_default() }));
                 job.phase = Phase::Active { id };
                 job.delivery = None;
             } else {
@@ -36,9 +37,18 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
             job.delivery = None;
             job.error = Some(fault.why.as_str().into());
             job.phase = Phase::Active { id };
-            job.options.no_download = true;
+            if !job.is_brought() {
+                job.saved = Some(Box::new(Saved { run, dir: PathBuf::new() }));
+            }
         }
         Err(fault) => retry_later(job, &fault, now),
+    }
+}
+
+/// What stood in the way of results is over. What ARC said of a job that failed still holds.
+fn no_more_trouble(job: &mut Job) {
+    if *job.arcstate() == Arcstate::Done {
+        job.error = None;
     }
 }
 
@@ -53,11 +63,12 @@ pub(super) fn cleaned(job: &mut Job, result: Result<(), Fault>, now: Time) {
     let (id, dir, then) = (*id, dir.clone(), *then);
     match result {
         Ok(()) => {
-            done(job);
+            answered(job);
             sweep(job, id, now);
             // A delivery that was asked for meanwhile begins where the results are now.
             let awaited = job.delivery.take();
             let outcome = match then {
+                AfterClean::Store if dir.is_none() && job.wishes.clean => Outcome::Cleaned,
                 AfterClean::Store if dir.is_none() && awaited.is_some() => Outcome::Collected,
                 AfterClean::Store => {
                     job.phase = Phase::Stored { id, dir, at: now };
@@ -92,6 +103,7 @@ pub(super) fn delivered(job: &mut Job, result: Result<PathBuf, Fault>, now: Time
     match result {
         Ok(to) => {
             done(job);
+            no_more_trouble(job);
             let keep = job.delivery.as_ref().is_some_and(|d| d.copy || d.noclean);
             job.delivery = None;
             job.phase = if keep {

@@ -9,11 +9,12 @@ pub(super) fn listed(job: &mut Job, row: Row, now: Time) {
         job.name = row.name.as_deref().map(Into::into).or_else(|| job.name.take());
     }
     let confirmed = row.name.is_some() || row.arcstate != Arcstate::None;
+    let before = job.seen.as_ref().map(|s| s.run.clone());
     let changed = see(job, row, now);
     match &job.phase {
-        Phase::Confirming { id, .. } | Phase::Unknown { id } if confirmed => {
+        Phase::Confirming { id, .. } if confirmed => {
             let id = *id;
-            done(job);
+            answered(job);
             job.phase = Phase::Active { id };
         }
         Phase::Retrieving { id, run, .. } => {
@@ -28,13 +29,27 @@ pub(super) fn listed(job: &mut Job, row: Row, now: Time) {
             let (id, run, dir) = (*id, run.clone(), dir.clone());
             another_run(job, id, &run, dir);
         }
-        Phase::Active { .. } if changed => done(job),
+        Phase::Active { .. } if changed => {
+            done(job);
+            if is_proof(job, before.as_deref()) {
+                answered(job);
+            }
+        }
         _ => {}
     }
     let ended = job.seen.as_ref().is_some_and(|s| s.arcstate.is_final());
     if ended {
         job.wishes.kill = false;
     }
+}
+
+/// Whether what the server now says can only come of a mutation: one without an answer need not be waited for any more.
+/// Any other change may have come before it, which is under way still.
+fn is_proof(job: &Job, run_before: Option<&str>) -> bool {
+    use Arcstate::{Cancelled, Cancelling, DoneFailed, ToCancel, ToFetch, ToRerun, ToResubmit};
+    let Some(seen) = &job.seen else { return false };
+    matches!(seen.arcstate, ToCancel | Cancelling | Cancelled | ToFetch | DoneFailed | ToResubmit | ToRerun)
+        || run_before.is_some_and(|run| !run.is_empty() && !seen.run.is_empty() && *run != *seen.run)
 }
 
 /// The results that we have are of `run`; if the row is of another one by now, it is a job that goes on.
@@ -92,7 +107,9 @@ pub(super) fn missing(job: &mut Job, empty_at: Option<Time>, now: Time) {
             super::submit::recreate(job, &fault, now);
         }
         // It had no description yet, and cannot have run since.
-        Phase::Confirming { at, .. } if now.since(at.max(empty_at.unwrap_or_default())) < SHORTEST_LIFE_MS => {
+        Phase::Confirming { at, .. }
+            if (0..SHORTEST_LIFE_MS).contains(&now.since(at.max(empty_at.unwrap_or_default()))) =>
+        {
             let fault = Fault::new(Class::NoRow, "its row vanished from the server before it had a description");
             super::submit::recreate(job, &fault, now);
         }
@@ -134,26 +151,31 @@ pub(super) fn looked(job: &mut Job, result: Result<Words, Fault>, now: Time) {
 pub(super) fn killed(job: &mut Job, result: Result<Option<Kill>, Fault>, now: Time) {
     match result {
         Ok(Some(kill)) if kill.gone => {
-            done(job);
+            answered(job);
             gone(job, Outcome::Killed, now);
         }
         Ok(Some(_)) => {
-            done(job);
+            answered(job);
             see_state(job, Arcstate::ToCancel, now);
         }
-        Ok(None) => {
-            // Its state forbids it just now (or it is gone): the next list tells. Not again before that.
-            job.retry = Retry { attempts: 0, at: now.plus(30_000), why: None };
-        }
+        Ok(None) => not_now(job, now),
         Err(fault) => retry_later(job, &fault, now),
     }
+}
+
+/// Its state forbids it just now (or it is gone): the next list tells. Not again before that.
+fn not_now(job: &mut Job, now: Time) {
+    job.retry = Retry { attempts: 0, at: now.plus(30_000), why: None };
 }
 
 /// The common part of requests that the server answers with yes or no.
 pub(super) fn asked(job: &mut Job, result: Result<bool, Fault>, now: Time) -> Option<bool> {
     match result {
         Ok(taken) => {
-            done(job);
+            answered(job);
+            if !taken {
+                not_now(job, now);
+            }
             Some(taken)
         }
         Err(fault) => {

@@ -8,7 +8,7 @@ pub(super) fn created(job: &mut Job, result: Result<ServerId, Fault>, now: Time)
     }
     match result {
         Ok(id) => {
-            done(job);
+            answered(job);
             job.phase = Phase::Created { id };
             if job.wishes.kill {
                 abandon(job, Outcome::Killed, now);
@@ -33,7 +33,7 @@ pub(super) fn uploaded(job: &mut Job, result: Result<(), Fault>, now: Time) {
     let Phase::Uploading { id, done: false } = job.phase else { return };
     match result {
         Ok(()) => {
-            done(job);
+            answered(job);
             job.phase = Phase::Uploading { id, done: true };
         }
         Err(fault) => match fault.class {
@@ -54,7 +54,7 @@ pub(super) fn confirmed(job: &mut Job, result: Result<Option<String>, Fault>, no
     let Phase::Confirming { id, .. } = job.phase else { return };
     match result {
         Ok(name) => {
-            done(job);
+            answered(job);
             if let Some(name) = name {
                 job.name = Some(name.into());
             }

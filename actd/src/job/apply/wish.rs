@@ -4,26 +4,32 @@ use super::*;
 
 pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
     match wish {
-        Wish::Kill => match job.phase {
-            Phase::Queued => close(job, Outcome::Killed, now),
-            // Nothing is in flight for these, and they never ran.
-            Phase::Created { .. } | Phase::Uploading { done: true, .. } => abandon(job, Outcome::Killed, now),
-            Phase::Creating { .. } | Phase::Uploading { .. } | Phase::Confirming { .. } | Phase::Active { .. } => {
-                job.wishes.kill = true;
-                job.retry = Retry::default();
+        Wish::Kill { webdav, is_idle } => {
+            remember_webdav(job, webdav);
+            match job.phase {
+                Phase::Queued => close(job, Outcome::Killed, now),
+                // These never ran.
+                Phase::Created { .. } | Phase::Uploading { done: true, .. } => abandon(job, Outcome::Killed, now),
+                Phase::Uploading { done: false, .. } if is_idle => abandon(job, Outcome::Killed, now),
+                Phase::Creating { .. } | Phase::Uploading { .. } | Phase::Confirming { .. } | Phase::Active { .. } => {
+                    job.wishes.kill = true;
+                    job.retry = Retry::default();
+                }
+                _ => {}
             }
-            _ => {}
-        },
+        }
         Wish::Clean { webdav } => {
             remember_webdav(job, webdav);
-            match &job.phase {
+            match job.phase.clone() {
                 Phase::Active { id } if job.arcstate().can_clean() => {
                     let run = job.seen.as_ref().map(|s| s.run.clone()).unwrap_or_default();
-                    job.phase = Phase::Cleaning { id: *id, run, dir: None, then: AfterClean::Cleaned };
+                    // What was brought of it is where it is, and is found there afterwards, too.
+                    let dir = take_brought(job);
+                    job.phase = Phase::Cleaning { id, run, dir, then: AfterClean::Cleaned };
                     job.retry = Retry::default();
                 }
                 Phase::Retrieving { id, run, .. } => {
-                    job.phase = Phase::Cleaning { id: *id, run: run.clone(), dir: None, then: AfterClean::Cleaned };
+                    job.phase = Phase::Cleaning { id, run, dir: None, then: AfterClean::Cleaned };
                     job.retry = Retry::default();
                 }
                 Phase::Stored { dir: None, .. } | Phase::Unknown { .. } => close(job, Outcome::Cleaned, now),
@@ -32,18 +38,25 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
                 _ => {}
             }
         }
-        Wish::Fetch => job.wishes.fetch = true,
-        Wish::Resubmit => job.wishes.resubmit = true,
+        Wish::Fetch => {
+            job.wishes.fetch = true;
+            job.retry = Retry::default();
+        }
+        Wish::Resubmit => {
+            job.wishes.resubmit = true;
+            job.retry = Retry::default();
+        }
         Wish::Get { delivery, webdav } => {
             remember_webdav(job, webdav);
             match &job.phase {
                 // Without files there is nothing to deliver.
                 Phase::Stored { dir: None, .. } => close(job, Outcome::Collected, now),
-                // A download into the store that is under way ends there; what is stored is delivered.
+                // A download into the store that is under way ends there; what is stored is delivered. What has been
+                // delivered already cannot be again.
                 Phase::Active { .. }
                 | Phase::Retrieving { .. }
                 | Phase::Retrieved { .. }
-                | Phase::Cleaning { .. }
+                | Phase::Cleaning { then: AfterClean::Store, .. }
                 | Phase::Stored { .. } => {
                     job.delivery = Some(Box::new(delivery));
                     job.retry = Retry::default();

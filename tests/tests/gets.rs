@@ -1,0 +1,92 @@
+//! How a `get` ends: said once for each job and truly, also when it is asked for again, in vain, or by two at a time.
+
+use std::thread;
+
+use act_tests::{LONG, World, bins, wait_for, xrsl};
+use serde_json::json;
+
+fn done(world: &World, name: &str) -> String {
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::shell(name, "echo x"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    let job = user.wait_arcstate(name, "done");
+    job.job_id.as_deref().and_then(|url| url.rsplit('/').next()).expect("a URL").to_owned()
+}
+
+#[test]
+fn what_is_kept_on_the_server_may_be_got_again() {
+    let world = World::ready_with(&[], &["download: manual"]);
+    let hash = done(&world, "kept");
+    for _ in 0..2 {
+        let get = world.user.actctl(&["get", "--noclean"]).ok();
+        assert_eq!(get.stdout, format!("Results for job kept stored in {hash}\n"));
+    }
+    assert_eq!(world.sandbox.jobs().len(), 1);
+    // One that left no files.
+    let id = world.sandbox.synthetic(&json!({"count": 1, "files": {}}))[0];
+    let id = id.to_string();
+    let _ = world.user.wait_arcstate(&id, "done");
+    for _ in 0..2 {
+        let get = world.user.actctl(&["get", "--noclean", &id]).ok();
+        assert!(get.stdout.starts_with("No output files for job"), "{get}");
+    }
+    assert_eq!(world.sandbox.jobs().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_delivered_is_said_each_time() {
+    let world = World::ready();
+    let user = &world.user;
+    let hash = done(&world, "stays");
+    user.wait_phase("stays", "stored");
+    for _ in 0..2 {
+        // Nobody can make a directory there.
+        let mut command = user.command(bins::program("actctl"));
+        command.args(["get", "stays"]).current_dir("/proc");
+        let get = user.run(command, LONG);
+        assert_eq!(get.code, Some(1), "{get}");
+        assert!(get.stderr.contains("/proc") && !get.stdout.contains("No output"), "{get}");
+    }
+    let get = user.actctl(&["get", "stays"]).ok();
+    assert_eq!(get.stdout, format!("Results for job stays stored in {hash}\n"));
+}
+
+/// The last one has them; the one before is told so, and does not wait for ever.
+#[test]
+fn two_at_a_time() {
+    let world = World::ready_with(&[], &["download: manual"]);
+    let user = &world.user;
+    let hash = done(&world, "wanted");
+    world
+        .sandbox
+        .fault(&json!({"method": "GET", "path": "/jobs/*/results/*", "fault": {"kind": "status", "status": 503}}));
+    let get = |place: &str| {
+        std::fs::create_dir(user.work().join(place)).unwrap();
+        let mut command = user.command(bins::program("actctl"));
+        command.args(["get", "wanted"]).current_dir(user.work().join(place));
+        command
+    };
+    let asked = |place: &str| {
+        let is_there = format!("/{place}");
+        wait_for(&format!("results to be on their way to {place}"), LONG, || {
+            let log = user.actctl(&["log", "wanted"]).stdout;
+            let last = log.lines().rfind(|line| line.contains("downloading")).unwrap_or_default().to_owned();
+            if last.contains(&is_there) { Ok(()) } else { Err(log) }
+        });
+    };
+    thread::scope(|scope| {
+        let first = get("first");
+        let first = scope.spawn(move || user.run(first, LONG));
+        asked("first");
+        let second = get("second");
+        let second = scope.spawn(move || user.run(second, LONG));
+        let first = first.join().unwrap();
+        assert_eq!(first.code, Some(1), "{first}");
+        assert!(first.stderr.contains("another get"), "{first}");
+        world.sandbox.heal();
+        let second = second.join().unwrap().ok();
+        assert_eq!(second.stdout, format!("Results for job wanted stored in {hash}\n"));
+    });
+    assert_eq!(user.read(format!("second/{hash}/out.txt")), "x\n");
+    world.sandbox.wait_empty();
+}
