@@ -64,14 +64,15 @@ impl Store {
 
     fn prune_events(&self, keep: &Retention) -> Result<u64, StoreError> {
         let newest = self.tree.scan_prefix(b"e").next_back().transpose().map_err(|e| self.sled_error(&e))?;
-        let least = newest.map_or(0, |(key, _)| number(&key)).saturating_sub(keep.most_events);
+        let newest = newest.map_or(0, |(key, _)| number(&key));
+        let least = newest.saturating_sub(keep.most_events);
         let mut batch = Batch::default();
         let mut forgotten = 0;
         for item in self.tree.scan_prefix(b"e") {
             let (key, value) = item.map_err(|e| self.sled_error(&e))?;
             let event: EventRecord = read(&key, &value)?;
-            // Numbers and times grow together.
-            if number(&key) > least && event.at >= keep.events_before {
+            // Numbers and times grow together. The newest stays, however old: the next start counts on from it.
+            if number(&key) >= newest || (number(&key) > least && event.at >= keep.events_before) {
                 break;
             }
             batch.remove(&key);

@@ -105,7 +105,9 @@ fn what_has_had_its_time_is_forgotten_with_all_that_belongs_to_it() {
     assert_eq!(store.prune(&Retention { most_events: 1, ..keep(0, 0) }).unwrap().1, 2);
     let (events, gap) = reader.events(0, 10);
     assert_eq!((events.len(), gap), (1, true));
-    assert_eq!(store.load().unwrap().next_key, 4, "keys are not used again");
+    assert_eq!(store.prune(&keep(0, i64::MAX)).unwrap().1, 0);
+    let loaded = store.load().unwrap();
+    assert_eq!((loaded.next_key, loaded.last_event), (4, 3), "keys and numbers of events are not used again");
 }
 
 #[test]
