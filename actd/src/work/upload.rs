@@ -130,18 +130,16 @@ impl Upload<'_> {
             failpoint!("shared.believed");
             return Ok(());
         }
-        // Whoever began the file's life is sure to find nothing there, but for what a crash left of its own upload.
-        let began_it = file.rsplit_once('.').is_some_and(|(_, key)| key == self.key.0.to_string());
         self.hands.may_ask(&url).map_err(here)?;
-        if !began_it {
-            let found = store.stat(&url).await;
-            self.hands.asked(&url, found.as_ref().err());
-            let found = found.map_err(|e| here(trouble::store(&e)))?;
-            if found.is_some_and(|stat| stat.size == Some(input.size) && stat.is_dir != Some(true)) {
-                place.seen();
-                failpoint!("shared.found");
-                return Ok(());
-            }
+        // Also whoever began the file's life may have uploaded it in vain before, to another row or before a restart, and
+        // clusters may be reading it by now.
+        let found = store.stat(&url).await;
+        self.hands.asked(&url, found.as_ref().err());
+        let found = found.map_err(|e| here(trouble::store(&e)))?;
+        if found.is_some_and(|stat| stat.size == Some(input.size) && stat.is_dir != Some(true)) {
+            place.seen();
+            failpoint!("shared.found");
+            return Ok(());
         }
         self.one(input, Some(&url), before).await?;
         place.seen();

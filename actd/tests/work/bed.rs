@@ -63,8 +63,7 @@ impl Bed {
         Self { child, info, dir, config, hands }
     }
 
-    /// What another process needs to have hands on the same sandbox.
-    #[cfg(feature = "failpoints")]
+    /// What others need to have hands on the same sandbox.
     pub(crate) fn addresses(&self) -> &Value {
         &self.info
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use actd::job::apply::Input;
 use actd::job::fault::Class;
 use actd::job::{Key, Spec};
-use actd::work::Work;
+use actd::work::{Done, ProgressSink, Work};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::bed::{Bed, tree};
 
@@ -103,6 +104,14 @@ async fn jobs_share_a_file_on_every_kind_of_store() {
             if store == "dcache" { 4 } else { 2 },
             "{store}: the first job's, at the door and at the pool"
         );
+        // After a restart nobody remembers; a file that jobs may be reading is not written again.
+        let restarted = crate::bed::hands(bed.addresses(), bed.config.clone()).await;
+        let upload = Work::Upload { key: Key(1), id: ids[0], spec: spec.clone() };
+        match restarted.run(upload, ProgressSink::none(), CancellationToken::new()).await {
+            Done::Jobs { inputs, .. } => assert_eq!(inputs, [(Key(1), Input::Uploaded(Ok(())))], "{store}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(puts(&bed), sent, "{store}");
         let confirm = Work::Confirm(vec![(Key(1), ids[0], spec.clone()), (Key(2), ids[1], spec.clone())]);
         bed.jobs(confirm).await;
         for id in &ids {
