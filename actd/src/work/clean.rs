@@ -17,7 +17,14 @@ pub(super) async fn clean(act: &ActClient, known: &OnceCell<Info>, jobs: Vec<(Ke
     let Some(all) = ids_of(jobs.iter().map(|(_, id, _)| *id)) else { return Done::nothing() };
     // Not worth a failure: without them only the columns that are needed are read.
     let known = known.get_or_try_init(|| act.info()).await.ok();
-    let mut now = match rows::read_whole(act, &all, known).await {
+    let read = match rows::read_whole(act, &all, known).await {
+        // The server may have other columns by now than when it was asked for them.
+        Err(error) if known.is_some() && trouble::remote(&error, Repeat::Harmless).class == Class::Rejected => {
+            rows::read_whole(act, &all, None).await
+        }
+        read => read,
+    };
+    let mut now = match read {
         Ok(now) => now,
         Err(error) => return failed(jobs.iter().map(|(key, ..)| *key), &error),
     };

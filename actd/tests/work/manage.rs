@@ -40,6 +40,21 @@ async fn only_the_run_that_was_meant_is_cleaned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_lost_a_column_is_cleaned_all_the_same() {
+    let bed = Bed::start(&[]).await;
+    for id in bed.done_jobs(2, &json!({"out.txt": "x"})) {
+        let run = bed.run_of(id).await;
+        assert_eq!(bed.one(Work::Clean(vec![(Key(id), id, run)])).await, (Input::Cleaned(Ok(())), None));
+        // As after an upgrade of the server: from now on it does not know a column that it had named.
+        let refused = json!({"kind": "status", "status": 400, "msg": "Unknown column: created"});
+        bed.fault(&json!({"method": "GET", "path": "/jobs", "query": "created", "fault": refused}));
+    }
+    assert!(bed.admin("GET", "/faults", &Value::Null).to_string().contains("created"));
+    let refused = bed.sent("GET", "/jobs").iter().filter(|entry| entry["status"] == 400).count();
+    assert_eq!(refused, 1, "the fault is of no use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_a_clean_is_success_the_next_time() {
     let bed = Bed::start(&[]).await;
     let [id] = bed.done_jobs(1, &json!({"out.txt": "x"}))[..] else { panic!("ids") };
