@@ -1,7 +1,9 @@
 //! Candidates for the shell while a word is being typed: jobs, batches, clusters and directories, as the running daemon
 //! knows them. It starts no daemon, says nothing, and gives up after a moment: a prompt must not wait.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use act_proto::instance::Selection;
@@ -9,6 +11,8 @@ use act_proto::jobs::{Filter, Job, ListParams};
 use act_proto::method::{DaemonConfig, DirsList, JobsList};
 use act_proto::{Client, Instance, Method};
 use clap_complete::engine::CompletionCandidate as Candidate;
+
+use crate::connect::is_held;
 
 /// How long the daemon may take.
 const BOUND: Duration = Duration::from_millis(80);
@@ -33,13 +37,49 @@ const STATES: [&str; 13] = [
     "lost",
 ];
 
-/// Asks the daemon of the usual instance, if it runs.
+/// The flags of the command line that is being typed: they choose the daemon.
+static TYPED: OnceLock<Selection> = OnceLock::new();
+
+/// Notes which instance the words of a command line mean, before anything is asked. `words`: all that the shell hands over.
+pub fn typed(words: &[OsString]) {
+    // Set once: a process completes one word.
+    let _ = TYPED.set(selection(words));
+}
+
+/// What `--conf`, `--server` and `--port` say among these words.
+fn selection(words: &[OsString]) -> Selection {
+    let value = |flag: &str| {
+        let mut words = words.iter();
+        let mut found = None;
+        while let Some(word) = words.next() {
+            match word.to_str().and_then(|w| w.strip_prefix(flag)) {
+                Some("") => found = words.next().cloned(),
+                Some(rest) if rest.starts_with('=') => found = Some(OsString::from(&rest[1..])),
+                _ => {}
+            }
+        }
+        found
+    };
+    Selection {
+        conf: value("--conf").map(PathBuf::from),
+        server: value("--server").and_then(|v| v.into_string().ok()),
+        port: value("--port").and_then(|v| v.to_str()?.parse().ok()),
+    }
+}
+
+/// A connection to the daemon, if it runs. Without looking first, a service manager would start it.
+async fn connect() -> Option<Client> {
+    let instance = Instance::resolve(TYPED.get().unwrap_or(&Selection::default())).ok()?;
+    let paths = instance.paths();
+    if !is_held(&paths.state) {
+        return None;
+    }
+    Client::connect(&paths.socket, "actctl completion").await.ok()
+}
+
+/// Asks the daemon, if it runs.
 fn ask<M: Method>(params: &M::Params) -> Option<M::Reply> {
-    within(async {
-        let instance = Instance::resolve(&Selection::default()).ok()?;
-        let client = Client::connect(&instance.paths().socket, "actctl completion").await.ok()?;
-        client.call::<M>(params).await.ok()
-    })
+    within(async { connect().await?.call::<M>(params).await.ok() })
 }
 
 fn within<T>(asking: impl Future<Output = Option<T>>) -> Option<T> {
@@ -52,8 +92,7 @@ fn newest(typed: &OsStr) -> Vec<Job> {
     let mut jobs = Vec::new();
     let typed = typed.to_str().unwrap_or_default();
     let _ = within(async {
-        let instance = Instance::resolve(&Selection::default()).ok()?;
-        let client = Client::connect(&instance.paths().socket, "actctl completion").await.ok()?;
+        let client = connect().await?;
         let list = async |filter| {
             let params = ListParams { filter, limit: Some(LOOKED_AT), ..ListParams::default() };
             client.call::<JobsList>(&params).await.ok().map(|list| list.items)
@@ -150,6 +189,16 @@ pub fn states(current: &OsStr) -> Vec<Candidate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flags_that_were_typed_choose_the_daemon() {
+        let typed = |line: &str| selection(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let chosen = typed("actctl -- actctl --conf /c.yaml kill --server=http://h:1 --port 2 ");
+        assert_eq!(chosen.conf, Some(PathBuf::from("/c.yaml")));
+        assert_eq!((chosen.server.as_deref(), chosen.port), (Some("http://h:1"), Some(2)));
+        let none = typed("actctl -- actctl kill --confirm --conf");
+        assert_eq!((none.conf, none.server, none.port), (None, None, None));
+    }
 
     #[test]
     fn only_what_begins_so_and_each_once() {

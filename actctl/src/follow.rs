@@ -167,16 +167,13 @@ impl Submission {
         self.items.push(item);
     }
 
-    /// Takes in changes; whether any of its jobs was among them.
-    pub fn update(&mut self, jobs: &[Job]) -> bool {
-        let mut any = false;
+    /// Takes in changes.
+    pub fn update(&mut self, jobs: &[Job]) {
         for job in jobs {
             if let Some(item) = self.index.get(&job.key).and_then(|i| self.items.get_mut(*i)) {
                 item.update(job);
-                any = true;
             }
         }
-        any
     }
 
     /// Keys of the jobs that are not decided yet.

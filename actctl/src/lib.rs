@@ -44,6 +44,7 @@ use crate::failure::{BROKEN_PIPE, BUG, Failure, INTERRUPTED, OK, SERVER, SOME_FA
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let program = words::program(args.first().map(OsString::as_os_str));
     // The shell asks what could come next: see `completions`.
+    complete::typed(&args);
     let asked = CompleteEnv::with_factory(|| Cli::command().name(program).bin_name(program));
     match asked.try_complete(args.clone(), std::env::current_dir().ok().as_deref()) {
         Ok(false) => {}
@@ -73,6 +74,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             return cmd::run(&ctx, command, program).await;
         }
         tokio::select! {
+            // The verb first: while it reads its input before anything else, Ctrl-C is the system's and ends it at once.
+            biased;
             outcome = cmd::run(&ctx, command, program) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::interrupted("")),
         }

@@ -112,6 +112,7 @@ impl Input {
         stop: &Cell<bool>,
     ) -> Result<(), Failure> {
         let reference = uuid::Uuid::new_v4();
+        let connection = session.connection();
         let mut refused = self.refused.into_iter().peekable();
         let mut findings = Findings::default();
         let mut rest = self.texts.as_slice();
@@ -136,6 +137,10 @@ impl Input {
                 submission.rev = reply.rev;
                 submission.batch.clone_from(&reply.batch);
                 self.params.batch = Some(reply.batch);
+            }
+            if session.connection() != connection {
+                // The revisions of a daemon that was started anew begin anew.
+                submission.rev = 0;
             }
             for item in reply.items {
                 let Some(text) = now.get(item.description) else {
@@ -369,7 +374,7 @@ pub async fn follow<I: Future>(
             }
         };
         let before = submission.decided();
-        submission.update(&jobs);
+        submission.update(&jobs.jobs);
         if submission.decided() > before {
             moved = Instant::now();
         }

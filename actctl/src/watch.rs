@@ -17,13 +17,24 @@ pub struct Watch {
     rev: u64,
     window: HashSet<String>,
     settled: bool,
+    /// The connection that the revision is of.
+    connection: Option<u64>,
+}
+
+/// What there is to tell of jobs.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Those that have changed, as they are now.
+    pub jobs: Vec<Job>,
+    /// Keys of those that are no more: another client removed them from the server.
+    pub gone: Vec<String>,
 }
 
 impl Watch {
     /// Changes after this revision are news.
     #[must_use]
     pub fn since(rev: u64) -> Self {
-        Self { start: rev, rev, window: HashSet::new(), settled: false }
+        Self { start: rev, rev, window: HashSet::new(), settled: false, connection: None }
     }
 
     /// The steps of a job on its way to the server are no news.
@@ -32,7 +43,7 @@ impl Watch {
         Self { settled: true, ..self }
     }
 
-    /// Waits until one of the jobs changes, or for a time, and gives those that have. With more jobs than a call may
+    /// Waits until one of the jobs changes, or for a time, and gives those that have, and those that are no more. With more jobs than a call may
     /// name, the first ones are waited for until none of them is asked about any more; then the next, from the start.
     ///
     /// # Errors
@@ -42,22 +53,25 @@ impl Watch {
         session: &mut Session<'_>,
         jobs: &[String],
         timeout_ms: u64,
-    ) -> Result<Vec<Job>, Failure> {
+    ) -> Result<Changes, Failure> {
         let keys = self.keys(jobs);
-        let params = ChangesParams { keys, since_rev: self.rev, timeout_ms, settled: self.settled };
+        let params =
+            ChangesParams { keys, since_rev: self.rev, timeout_ms, settled: self.settled, ..ChangesParams::default() };
+        let before = *self.connection.get_or_insert(session.connection());
         let reply = session.call::<JobsChanges>(&params).await?;
         if reply.rev == 0 {
             // A daemon that has just started has no revision to wait from: it answers at once.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        if reply.rev < self.rev {
-            // The daemon was restarted: its revisions begin anew.
+        if session.connection() != before {
+            // The revisions of a daemon that was started anew begin anew, and may be above ours by now.
+            self.connection = Some(session.connection());
             self.start = 0;
             self.rev = 0;
         } else {
             self.rev = reply.rev;
         }
-        Ok(reply.items)
+        Ok(Changes { jobs: reply.items, gone: reply.missing })
     }
 
     /// The jobs of this turn.

@@ -1,5 +1,6 @@
 //! The program without a daemon: what it says, where, and with which exit code.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -46,6 +47,33 @@ fn bad_ids_are_told_in_acts_words_and_nothing_is_started() {
         }
     }
     assert!(!home.path().join(".local/state/actd").exists(), "no daemon was to be started");
+}
+
+#[test]
+fn ctrl_c_ends_what_waits_for_its_input() {
+    use std::os::unix::process::ExitStatusExt;
+    let home = tempfile::tempdir().unwrap();
+    // Which of two things is looked at first must not be a matter of luck.
+    for _ in 0..6 {
+        for args in [&["check", "-"][..], &["fmt", "-"], &["stat", "-i", "-"], &["sub", "-"]] {
+            let mut child = command(home.path(), args).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            // It has taken what there was, so it waits for more.
+            let stdin = child.stdin.as_mut().unwrap();
+            stdin.write_all(b"1").unwrap();
+            let since = std::time::Instant::now();
+            while rustix::io::ioctl_fionread(&*stdin).unwrap() > 0 {
+                assert!(since.elapsed() < std::time::Duration::from_secs(60), "{args:?} does not read");
+                std::thread::yield_now();
+            }
+            let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            let end = child.wait().unwrap();
+            assert!(
+                end.signal() == Some(rustix::process::Signal::INT.as_raw()) || end.code() == Some(130),
+                "{args:?}: {end:?}"
+            );
+        }
+    }
 }
 
 #[test]

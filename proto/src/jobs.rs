@@ -274,7 +274,10 @@ pub struct ListParams {
     pub max_age_ms: Option<u64>,
 }
 
-/// Parameters of `jobs.changes`.
+/// Parameters of `jobs.changes`. Jobs that are closed are told of if their keys are asked for; keys of jobs that are no more
+/// (another client removed them from the server) come in `missing`, and end no waiting. Where more have changed than one
+/// answer holds, it has a `next`: ask again with the same `since_rev` and `after` set to it, and go on from the `rev` of
+/// the first of these answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChangesParams {
@@ -282,6 +285,8 @@ pub struct ChangesParams {
     pub keys: Vec<String>,
     /// Answer with jobs that changed after this revision, as soon as there is one.
     pub since_rev: u64,
+    /// Without `keys`: only after this key, in the order of keys: the next page.
+    pub after: Option<String>,
     /// How long to wait, in milliseconds; at most 60,000.
     pub timeout_ms: u64,
     /// Leave out jobs that are on their way to the server and wait for nothing: for whoever waits for them to be there,
@@ -302,7 +307,7 @@ pub struct JobList {
     pub items: Vec<Job>,
     /// There are more: ask again with `after` set to this.
     pub next: Option<String>,
-    /// Terms of the selector that name no job.
+    /// Terms of the selector, or keys, that name no job.
     pub missing: Vec<String>,
 }
 

@@ -49,6 +49,12 @@ fn bash_offers_verbs_flags_jobs_batches_and_clusters() {
     world.user.kill_daemon();
     assert!(!offered(&world, &["actctl", "kill", ""]).iter().any(|o| o == "alpha"));
     assert_eq!(world.user.daemon_pid(), None);
+    // Not by a service manager, either, that holds the socket and starts the service when somebody connects.
+    let _ = std::fs::remove_file(world.user.socket());
+    let manager = std::os::unix::net::UnixListener::bind(world.user.socket()).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let _ = offered(&world, &["actctl", "kill", ""]);
+    assert_eq!(manager.accept().map(drop).map_err(|e| e.kind()), Err(std::io::ErrorKind::WouldBlock));
 }
 
 #[test]

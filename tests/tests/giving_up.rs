@@ -1,6 +1,11 @@
 //! Submissions of many jobs that end in the middle, by Ctrl-C or because a part is refused: nothing of them stays.
 
+use std::collections::BTreeSet;
+
+use act_proto::jobs::{ChangesParams, Phase};
+use act_proto::method::JobsChanges;
 use act_tests::{LONG, Ran, World, wait_for};
+use serde_json::json;
 
 /// A description for `--range i=FIRST..LAST`.
 const NUMBERED: &str = "&(executable=/bin/echo)(arguments=$(i))(jobname=$(i))(walltime=5)";
@@ -25,6 +30,38 @@ fn nothing_is_left(world: &World) {
     wait_for("no job", LONG, || match world.user.jobs().len() {
         0 => Ok(()),
         left => Err(format!("{left} jobs")),
+    });
+}
+
+/// What has not been sent when the server goes away is told of, too: whoever waits for all of a submission would otherwise
+/// wait for ever.
+#[test]
+fn a_gate_that_closes_is_told_of_every_job_that_is_still_to_be_sent() {
+    let mut world = World::ready();
+    let user = &world.user;
+    user.write("many.xrsl", NUMBERED);
+    world.sandbox.fault(&json!({"method": "POST", "path": "/jobs", "fault": {"kind": "delay", "ms": 60_000}}));
+    let _ = user.actctl(&["sub", "--detach", "--range", "i=1..300", "many.xrsl"]).ok();
+    let look = |since_rev, timeout_ms, settled| {
+        let params = ChangesParams { since_rev, timeout_ms, settled, ..ChangesParams::default() };
+        user.call::<JobsChanges>(&params).expect("jobs.changes answers")
+    };
+    let (creating, before) = wait_for("a request under way", LONG, || {
+        let list = look(0, 0, false);
+        let creating = list.items.iter().filter(|job| job.phase == Phase::Creating).count();
+        if creating > 0 { Ok((creating, list.rev)) } else { Err(format!("{} jobs", list.items.len())) }
+    });
+    assert!(creating < 300, "some are not in flight");
+    world.sandbox.stop();
+    let user = &world.user;
+    let mut told = BTreeSet::new();
+    let mut since_rev = before;
+    wait_for("every job to be told of", LONG, || {
+        let params = ChangesParams { since_rev, timeout_ms: 1_000, settled: true, ..ChangesParams::default() };
+        let list = user.call::<JobsChanges>(&params).expect("jobs.changes answers");
+        since_rev = list.rev;
+        told.extend(list.items.into_iter().filter(|job| job.waiting.is_some()).map(|job| job.key));
+        if told.len() == 300 { Ok(()) } else { Err(format!("{} told of", told.len())) }
     });
 }
 

@@ -214,6 +214,41 @@ fn jobs_of_another_machine_are_shown_and_left_alone_until_adopted() {
 }
 
 #[test]
+fn a_row_that_another_client_gives_up_is_waited_for_no_longer() {
+    let world = World::ready();
+    let user = &world.user;
+    let jobs = format!("{}/jobs", world.sandbox.info().server.trim_end_matches('/'));
+    let curl = |request: &str| {
+        let token = user.token().display().to_string();
+        user.shell(&format!("curl -sS -f -H \"Authorization: Bearer $(cat {token})\" {request}")).ok()
+    };
+    // As an `act sub` makes it that is still uploading.
+    let row = format!(
+        "-X POST -H 'Content-Type: application/json' -d '[{{\"clusterlist\":[\"{}\"]}}]' {jobs}",
+        world.sandbox.info().clusters[0]
+    );
+    let id = curl(&row).json()[0]["id"].as_u64().expect("an id");
+    wait_for("the row to be listed", LONG, || match user.jobs().len() {
+        1 => Ok(()),
+        n => Err(format!("{n} jobs")),
+    });
+    let mut command = user.command("bash");
+    command.args(["-c", "exec actctl -v wait 2> wait.err"]);
+    let mut wait = command.spawn().unwrap();
+    wait_for("the list of what to wait for", LONG, || {
+        let err = std::fs::read_to_string(user.work().join("wait.err")).unwrap_or_default();
+        if err.contains("jobs.list") { Ok(()) } else { Err(err) }
+    });
+    let _ = curl(&format!("-X PATCH '{jobs}?id={id}&action=cancel'"));
+    let end = wait_for("the end of wait", LONG, || match wait.try_wait() {
+        Ok(Some(end)) => Ok(end),
+        other => Err(format!("{other:?}")),
+    });
+    let err = user.read("wait.err");
+    assert!(end.success() && err.contains(&format!("job {id} is no more")), "{end:?}: {err}");
+}
+
+#[test]
 fn log_events_and_history_tell_what_happened() {
     let world = World::ready();
     let user = &world.user;
@@ -239,6 +274,11 @@ fn log_events_and_history_tell_what_happened() {
     let history = user.actctl(&["history", "--json"]).ok().json();
     assert_eq!(history["items"][0]["name"], "told");
     assert_eq!(history["items"][0]["outcome"], "collected");
+    for selector in ["last", "last:5", "told"] {
+        let ran = user.actctl(&["history", selector]).ok();
+        assert!(ran.stdout.contains("told") && !ran.stderr.contains("no such job"), "{ran}");
+    }
+    let _ = user.actctl(&["history", "told,nosuch"]).ok().says(&["no such job: nosuch"]);
 
     // Numbers go on after a restart: a reader who comes back misses nothing.
     let last = *numbers.last().unwrap();
@@ -260,6 +300,21 @@ fn json_is_one_value_also_for_errors() {
     let error = user.actctl(&["stat", "--json", "-i", "abc"]);
     assert_ne!(error.code, Some(0), "{error}");
     assert_eq!(error.json()["schema"], "act.error/1");
+}
+
+#[test]
+fn stat_that_watches_says_nothing_twice() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::shell("still", "true"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_phase("still", "stored");
+    let script = "actctl stat --watch > seen & pid=$!\n\
+                  for i in $(seq 600); do ! grep -q still seen || break; sleep 0.1; done\n\
+                  for i in 1 2 3 4 5 6 7 8 9 10; do actctl stat > again; done\n\
+                  kill -INT $pid; code=0; wait $pid || code=$?; echo $code";
+    assert_eq!(user.shell(script).ok().stdout, "130\n");
+    assert_eq!(user.read("seen"), user.read("again"));
 }
 
 #[test]

@@ -120,7 +120,7 @@ async fn reasoned(session: &mut Session<'_>, mut job: Job) -> Result<Job, Failur
     let mut watch = Watch::since(job.rev);
     let since = Instant::now();
     while wait::end(&job) == Some(false) && job.error.is_none() && job.exit_code.is_none() && since.elapsed() < REASON {
-        for news in watch.next(session, std::slice::from_ref(&job.key), 1_000).await? {
+        for news in watch.next(session, std::slice::from_ref(&job.key), 1_000).await?.jobs {
             job = news;
         }
     }

@@ -1,9 +1,10 @@
 //! `stat`: the table of jobs, act's or our own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use act_proto::events::ListParams as EventParams;
 use act_proto::jobs::{ChangesParams, Filter, Job, ListParams, StatParams};
-use act_proto::method::{JobsChanges, JobsList, JobsStat, ProxyStatus, ServerInfo};
+use act_proto::method::{EventsList, JobsChanges, JobsList, JobsStat, ProxyStatus, ServerInfo};
 use act_proto::server::InfoParams;
 use serde_json::{Map, Value, json};
 
@@ -18,8 +19,10 @@ use crate::table;
 const GOOD_MS: u64 = 5_000;
 /// Unless what was asked for is not in it: another client may have submitted it a moment ago.
 const FRESH_MS: u64 = 2_000;
-/// `--watch` looks again after so long although nothing has been heard of a change.
-const WATCH_MS: u64 = 30_000;
+/// `--watch`: how long one call waits for a change.
+const WATCH_MS: u64 = 2_000;
+/// How often the server's list is read while somebody watches.
+const LOOK: Duration = Duration::from_secs(30);
 /// How long `--watch` waits for more to change.
 const TOGETHER: Duration = Duration::from_millis(300);
 /// The columns of `-o wide`.
@@ -51,23 +54,61 @@ pub async fn run(ctx: &Ctx, args: &Stat) -> Outcome {
 async fn watch(ctx: &Ctx, session: &mut Session<'_>, args: &Stat, pick: &Pick) -> Outcome {
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
-    let mut since_rev = 0;
-    let mut shown = false;
-    loop {
-        let next = async {
-            if shown {
-                let news = ChangesParams { since_rev, timeout_ms: WATCH_MS, ..ChangesParams::default() };
-                since_rev = session.call::<JobsChanges>(&news).await?.rev;
-                // What changes together is shown together.
-                tokio::time::sleep(TOGETHER).await;
-            }
-            shown = true;
+    let shown = async {
+        loop {
+            let seen = fresh(session).await?;
             ctx.out.clear_screen()?;
-            print(ctx, session, args, pick).await
-        };
-        tokio::select! {
-            printed = next => { printed?; }
-            _ = &mut interrupt => return Ok(INTERRUPTED),
+            print(ctx, session, args, pick).await?;
+            changed(session, seen).await?;
+            // What changes together is shown together.
+            tokio::time::sleep(TOGETHER).await;
+        }
+    };
+    tokio::select! {
+        ended = shown => ended,
+        _ = &mut interrupt => Ok(INTERRUPTED),
+    }
+}
+
+/// What somebody who watches has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    connection: u64,
+    /// It begins anew with each daemon.
+    rev: u64,
+    event: u64,
+}
+
+/// Has the server's list read if it is old, and gives where the daemon is now.
+async fn fresh(session: &mut Session<'_>) -> Result<Seen, Failure> {
+    let params = ListParams { limit: Some(1), max_age_ms: Some(GOOD_MS), ..ListParams::default() };
+    let rev = session.call::<JobsList>(&params).await?.rev;
+    let event = session.call::<EventsList>(&EventParams::default()).await?.last;
+    Ok(Seen { connection: session.connection(), rev, event })
+}
+
+/// Waits until a job has changed.
+async fn changed(session: &mut Session<'_>, mut seen: Seen) -> Result<(), Failure> {
+    let mut looked = Instant::now();
+    loop {
+        let news = ChangesParams { since_rev: seen.rev, timeout_ms: WATCH_MS, ..ChangesParams::default() };
+        let reply = session.call::<JobsChanges>(&news).await?;
+        if session.connection() != seen.connection || !reply.items.is_empty() {
+            return Ok(());
+        }
+        // Of jobs that are closed only events tell; other things that happen are no news here.
+        if reply.rev != seen.rev {
+            let types = vec!["job".to_owned()];
+            let since = EventParams { since: Some(seen.event), types, limit: Some(1), ..EventParams::default() };
+            if !session.call::<EventsList>(&since).await?.items.is_empty() {
+                return Ok(());
+            }
+            seen.rev = reply.rev;
+        }
+        if looked.elapsed() > LOOK {
+            looked = Instant::now();
+            let params = ListParams { limit: Some(1), max_age_ms: Some(GOOD_MS), ..ListParams::default() };
+            session.call::<JobsList>(&params).await?;
         }
     }
 }

@@ -28,6 +28,9 @@ pub async fn run(ctx: &Ctx, args: &Wait) -> Outcome {
     // Jobs named by the user count though they may be finished with; "all" are those that are not.
     let (jobs, _) = list(ctx, &mut session, &pick, !pick.bare).await?;
     if jobs.is_empty() {
+        if ctx.out.json {
+            ctx.out.value(&json!({ "schema": "act.wait/1", "items": [] }))?;
+        }
         return Ok(if args.jobs.fail_empty { SOME_FAILED } else { OK });
     }
     let mut jobs: BTreeMap<String, Job> = jobs.into_iter().map(|j| (j.key.clone(), j)).collect();
@@ -58,7 +61,7 @@ pub fn end(job: &Job) -> Option<bool> {
     }
 }
 
-/// Waits until all, or any, of the jobs have ended; keeps `jobs` up to date.
+/// Waits until all, or any, of the jobs have ended; keeps `jobs` up to date, and drops from it those that are no more.
 ///
 /// # Errors
 /// The time given has passed; the daemon's.
@@ -90,9 +93,16 @@ pub async fn until(
         }
         let wait = left.map_or(CHANGES_MS, |l| u64::try_from(l.as_millis()).unwrap_or(CHANGES_MS).min(CHANGES_MS));
         let keys: Vec<String> = open.iter().map(|j| j.key.clone()).collect();
-        for job in watch.next(session, &keys, wait.max(1)).await? {
+        let news = watch.next(session, &keys, wait.max(1)).await?;
+        for job in news.jobs {
             if let Some(known) = jobs.get_mut(&job.key) {
                 *known = job;
+            }
+        }
+        for key in news.gone {
+            if let Some(job) = jobs.remove(&key) {
+                let id = job.id.map_or(key, |id| id.to_string());
+                ctx.out.warn(&format!("job {id} is no more: another client has removed it from the server"));
             }
         }
         if done + 20 < jobs.len() {

@@ -8,6 +8,7 @@ use act_proto::proxy;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::link::number;
 use crate::standing::Standing;
 
 /// What is kept of a job.
@@ -117,11 +118,6 @@ pub struct Jobs {
     /// By the number in their key.
     by_number: BTreeMap<u64, Brief>,
     by_file: HashMap<String, BTreeSet<u64>>,
-}
-
-/// The number of a key: `j12` is 12.
-fn number(key: &str) -> u64 {
-    key.trim_start_matches('j').parse().unwrap_or_default()
 }
 
 /// The file of a description: a sweep's is told as `job.xrsl (row 3)`.

@@ -45,6 +45,8 @@ pub enum News {
     All(Vec<Job>),
     /// Jobs as they are now.
     Jobs(Vec<Job>),
+    /// Keys of jobs that are no more.
+    Gone(Vec<String>),
     /// Groups of clusters.
     Groups(BTreeMap<String, Vec<String>>),
     /// The server's clusters.
@@ -59,8 +61,11 @@ pub enum News {
 pub async fn follow(ctx: &Ctx, news: Sender<News>, wake: Arc<Notify>) {
     loop {
         let client = match ctx.instance() {
-            Ok(instance) => connect::existing(ctx, &instance).await.ok().flatten(),
-            Err(_) => None,
+            // Without looking first, a service manager would start it.
+            Ok(instance) if connect::is_held(&instance.paths().state) => {
+                connect::existing(ctx, &instance).await.ok().flatten()
+            }
+            _ => None,
         };
         if let Some(client) = client {
             if news.send(News::Connected).is_err() {
@@ -140,11 +145,20 @@ async fn converse(client: Arc<Client>, news: &Sender<News>) -> Result<(), ApiErr
         let keys: Vec<String> = keys.into_iter().collect();
         for keys in keys.chunks(MAX_PAGE) {
             let params = ChangesParams { keys: keys.to_vec(), ..ChangesParams::default() };
-            let jobs = client.call::<JobsChanges>(&params).await?.items;
-            failed.extend(jobs.iter().filter(|j| is_unexplained(j)).map(|j| (j.key.clone(), 0)));
-            news.send(News::Jobs(jobs)).map_err(gone)?;
+            let changes = client.call::<JobsChanges>(&params).await?;
+            failed.extend(changes.items.iter().filter(|j| is_unexplained(j)).map(|j| (j.key.clone(), 0)));
+            news.send(News::Jobs(changes.items)).map_err(gone)?;
+            if !changes.missing.is_empty() {
+                news.send(News::Gone(changes.missing)).map_err(gone)?;
+            }
         }
     }
+}
+
+/// The number of a key: `j12` is 12.
+#[must_use]
+pub fn number(key: &str) -> u64 {
+    key.trim_start_matches('j').parse().unwrap_or_default()
 }
 
 /// It has just failed, and nobody knows why yet.

@@ -505,6 +505,8 @@ impl Server<'_> {
                 self.jobs.update(jobs);
             }
             News::Jobs(jobs) => self.jobs.update(jobs),
+            // Only others' rows vanish, and those have no file here.
+            News::Gone(_) => {}
             News::Groups(groups) => self.jobs.known.groups = groups,
             News::Clusters(clusters) => self.jobs.known.server_clusters = clusters,
             News::Environments(names) => self.jobs.known.environments = names,

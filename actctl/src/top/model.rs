@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::cmd::proxy::footer;
 use crate::failure::Failure;
-use crate::lsp::link::News;
+use crate::lsp::link::{self, News};
 use crate::standing::Standing;
 
 /// What the daemon is to do with a job.
@@ -117,11 +117,6 @@ pub(super) struct Model {
     selected: Option<u64>,
 }
 
-/// The number of a key: `j12` is 12.
-fn number(key: &str) -> u64 {
-    key.trim_start_matches('j').parse().unwrap_or_default()
-}
-
 impl Model {
     pub(super) fn new(server: String, color: bool) -> Self {
         Self {
@@ -153,6 +148,10 @@ impl Model {
                 self.update(jobs);
             }
             News::Jobs(jobs) => self.update(jobs),
+            News::Gone(keys) => {
+                self.jobs.retain(|number, _| !keys.iter().any(|key| link::number(key) == *number));
+                self.arrange();
+            }
             News::Proxy(status) => self.credential = footer(&status),
             News::Groups(_) | News::Clusters(_) | News::Environments(_) => {}
         }
@@ -160,7 +159,7 @@ impl Model {
 
     fn update(&mut self, jobs: Vec<Job>) {
         for job in jobs {
-            let number = number(&job.key);
+            let number = link::number(&job.key);
             if job.phase == Phase::Closed {
                 self.jobs.remove(&number);
             } else {

@@ -30,6 +30,10 @@ pub struct Jobs {
     pub proxyid: ProxyId,
     /// Why nothing is sent to the server just now.
     pub gates: Gates,
+    /// The revision in which that was last seen to have changed: what jobs wait for has changed with it.
+    pub gates_rev: u64,
+    /// What stood in the gates then.
+    pub gates_seen: [Option<String>; 3],
     /// Rows on the server that look like leftovers of lost requests of ours.
     pub orphans: Vec<ServerId>,
     /// Transfers under way. Not part of the revision.
@@ -59,6 +63,17 @@ pub struct Gates {
 }
 
 impl Jobs {
+    /// Notes it if the gates have changed since the last revision.
+    pub(super) fn look_at_gates(&mut self) {
+        let Gates { credential, server, disk } = &self.gates;
+        // When the server is tried again is no news.
+        let now = [credential.clone(), server.as_ref().map(|(why, _)| why.clone()), disk.clone()];
+        if now != self.gates_seen {
+            self.gates_seen = now;
+            self.gates_rev = self.rev;
+        }
+    }
+
     /// What holds back all jobs, for [`crate::job::waiting::waiting`].
     #[must_use]
     pub fn held(&self) -> Held<'_> {

@@ -214,6 +214,7 @@ impl Engine {
             let jobs = &mut *guard;
             jobs.rev += 1;
             jobs.last_event = self.next_event - 1;
+            jobs.look_at_gates();
             for (key, (before, mut job)) in changed {
                 job.rev = jobs.rev;
                 if let Some(id) = before.as_ref().and_then(|b| b.id())

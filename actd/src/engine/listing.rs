@@ -183,6 +183,7 @@ impl Engine {
             }
             if matches!(input, Input::Missing { .. }) && self.job(key).is_some_and(|j| is_vanished_stranger(&j)) {
                 self.forget(key);
+                self.tell("job", Some(key), "it is gone from the server".into());
                 continue;
             }
             let input = self.with_evidence(key, input, listing.sent, now);

@@ -173,6 +173,25 @@ impl Parsed {
         self.terms.is_empty() && self.name.is_none() && self.states.is_empty() && self.since.is_none()
     }
 
+    /// Whether it restricts more than terms name.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.name.is_some() || !self.states.is_empty() || self.since.is_some()
+    }
+
+    /// How many of the newest a term asks for; 0: none does.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        fn count(term: &Term) -> usize {
+            match term {
+                Term::Last(n) => *n,
+                Term::List(terms) => terms.iter().map(count).max().unwrap_or(0),
+                _ => 0,
+            }
+        }
+        self.terms.iter().map(|(_, term)| count(term)).max().unwrap_or(0)
+    }
+
     /// Whether the caller said that every job is meant.
     #[must_use]
     pub fn all(&self) -> bool {

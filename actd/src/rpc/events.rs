@@ -99,7 +99,9 @@ async fn list(api: &Api, p: ListParams) -> Result<EventList, ApiError> {
             }
         }
         if !items.is_empty() || lost || tokio::time::Instant::now() >= deadline {
-            return Ok(EventList { items, last: api.engine.last_event(), gap: lost });
+            // Where nothing was found up to here, what has come since is not passed over.
+            let last = if items.is_empty() && !lost { since } else { api.engine.last_event() };
+            return Ok(EventList { items, last, gap: lost });
         }
         tokio::select! {
             // However it wakes: the log says what there is.

@@ -1,6 +1,7 @@
 //! Calls that only look: `jobs.list changes history log`, `operations.get`, `transfers.list`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::register::register as add;
 use super::stat;
 use crate::engine::board::TransferKind;
 use crate::job::select::{self, BadSelector, Parsed};
-use crate::job::{Job, Key, Phase, Time};
+use crate::job::{Job, Key, Origin, Phase, Time};
 
 /// Longest that a call waits for something to happen.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -74,8 +75,8 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
         (jobs, View::of(&board, &config), board.rev, board.as_of, selection.missing)
     };
     if p.closed {
-        let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
-        jobs.extend(closed(api, MAX_PAGE, &mut keep));
+        let mut keep = |job: &Job| after.is_none_or(|key| job.key > key) && parsed.names(job) && parsed.conditions(job);
+        jobs.extend(closed(api, usize::MAX, &mut keep));
         jobs.sort_by_key(|j| j.key);
         // One may have moved to the history between the two looks.
         jobs.dedup_by_key(|j| j.key);
@@ -125,9 +126,10 @@ async fn changes(api: &Api, p: ChangesParams) -> Result<JobList, ApiError> {
         return Err(ApiError::new(Kind::TooMany, format!("at most {MAX_PAGE} keys at a time")));
     }
     let keys: Vec<Key> = p.keys.iter().map(|k| key(k)).collect::<Result<_, _>>()?;
+    let after = p.after.as_deref().map(key).transpose()?;
     let deadline = tokio::time::Instant::now() + Duration::from_millis(p.timeout_ms).min(MAX_WAIT);
     loop {
-        let (list, rev) = changed(api, &keys, &p);
+        let (list, rev) = changed(api, &keys, after, &p);
         if !list.items.is_empty() || tokio::time::Instant::now() >= deadline {
             return Ok(list);
         }
@@ -139,36 +141,46 @@ async fn changes(api: &Api, p: ChangesParams) -> Result<JobList, ApiError> {
     }
 }
 
-fn changed(api: &Api, keys: &[Key], p: &ChangesParams) -> (JobList, u64) {
+fn changed(api: &Api, keys: &[Key], after: Option<Key>, p: &ChangesParams) -> (JobList, u64) {
     let config = api.config.get();
-    let (mut jobs, view, rev, as_of, gone) = {
+    let (mut jobs, view, rev, as_of, gone, since) = {
         let board = api.engine.board.read();
         // A revision from before a restart: everything may have changed.
         let since = if p.since_rev > board.rev { 0 } else { p.since_rev };
         let view = View::of(&board, &config);
         let moves = |j: &Job| j.is_submission() && view.waiting(j).is_none();
-        let newer = |j: &&Arc<Job>| (j.rev > since || since == 0) && !(p.settled && moves(j));
+        // What jobs wait for is not part of them: it changes for all that are still to be sent when the gates do.
+        let gates = board.gates_rev > since;
+        let newer =
+            |j: &&Arc<Job>| (gates && j.is_submission()) || ((j.rev > since || since == 0) && !(p.settled && moves(j)));
         let (jobs, gone): (Vec<Arc<Job>>, Vec<Key>) = if keys.is_empty() {
-            (board.by_key.values().filter(newer).take(MAX_PAGE).cloned().collect(), Vec::new())
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let some = board.by_key.range((from, Bound::Unbounded)).map(|(_, job)| job).filter(newer);
+            (some.take(MAX_PAGE + 1).cloned().collect(), Vec::new())
         } else {
             let jobs = keys.iter().filter_map(|k| board.by_key.get(k)).filter(newer).cloned().collect();
             (jobs, keys.iter().filter(|k| !board.by_key.contains_key(k)).copied().collect())
         };
-        (jobs, view, board.rev, board.as_of, (gone, since))
+        (jobs, view, board.rev, board.as_of, gone, since)
     };
-    let (gone, since) = gone;
+    let mut missing = Vec::new();
     for key in gone {
+        let Some(job) = api.engine.job(key) else {
+            missing.push(key.to_string());
+            continue;
+        };
         let seen = api.closed.of(key, rev);
-        if (seen > since || since == 0)
-            && let Some(job) = api.engine.job(key)
-        {
+        if seen > since || since == 0 {
             let mut job = Job::clone(&job);
             job.rev = seen;
             jobs.push(Arc::new(job));
         }
     }
     jobs.sort_by_key(|j| j.key);
-    (reply(wire(api, &jobs, &view), rev, as_of, None, Vec::new()), rev)
+    let more = jobs.len() > MAX_PAGE;
+    jobs.truncate(MAX_PAGE);
+    let next = if more { jobs.last().map(|j| j.key.to_string()) } else { None };
+    (reply(wire(api, &jobs, &view), rev, as_of, next, missing), rev)
 }
 
 /// Jobs that are finished with, newest first: the history, and those behind which something is still to be cleaned up.
@@ -189,14 +201,37 @@ fn history(api: &Api, p: &HistoryParams) -> Result<JobList, ApiError> {
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
     let limit = page(p.limit, DEFAULT_HISTORY);
     let config = api.config.get();
-    let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
+    // `last` counts here what is finished with.
+    let ours = &mut |job: &Job| job.origin == Origin::Submitted;
+    let newest: BTreeSet<Key> = match parsed.last() {
+        0 => BTreeSet::new(),
+        count => closed(api, count.min(MAX_PAGE), ours).iter().map(|j| j.key).collect(),
+    };
+    let mut keep = |job: &Job| (newest.contains(&job.key) || parsed.names(job)) && parsed.conditions(job);
     let jobs = closed(api, limit, &mut keep);
+    // With other conditions, or as many as were asked for, there may be more of that name.
+    let is_all = jobs.len() < limit && !parsed.is_conditional();
+    let missing = p.filter.select.iter().filter(|_| is_all).flat_map(|text| unnamed(text, &jobs, &newest)).collect();
     let (view, rev, as_of) = {
         let board = api.engine.board.read();
         (View::of(&board, &config), board.rev, board.as_of)
     };
     let items = wire(api, &jobs, &view);
-    Ok(reply(items, rev, as_of, None, Vec::new()))
+    Ok(reply(items, rev, as_of, None, missing))
+}
+
+/// The parts of a selector that name none of these jobs.
+fn unnamed(text: &str, jobs: &[Arc<Job>], newest: &BTreeSet<Key>) -> Vec<String> {
+    let names = |text: &str| {
+        let one = api::Filter { select: vec![text.to_owned()], ..api::Filter::default() };
+        Parsed::new(&one).is_ok_and(|term| match term.last() {
+            0 => jobs.iter().any(|j| term.names(j)),
+            _ => !newest.is_empty(),
+        })
+    };
+    let parts = if text.contains("://") { vec![text] } else { text.split(',').map(str::trim).collect() };
+    let is_name = jobs.iter().any(|j| j.name.as_deref() == Some(text));
+    parts.into_iter().filter(|part| !is_name && !names(part)).map(str::to_owned).collect()
 }
 
 /// The one job that a selector names; closed ones by their key or id too.
