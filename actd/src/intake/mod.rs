@@ -119,7 +119,10 @@ pub fn check(
     // What only act reads was repaired; the findings are in the notes then, and ARC's complaints about the text as it
     // stands would only confuse.
     let accepted = xrsl::adl::is_xml(text) || xrsl::parse(text).accepted();
-    let findings = if accepted { lint::check(text, &context) } else { Vec::new() };
+    // What has been taken before is not judged again: its inputs may be gone since. All jobs of a description are taken
+    // together, so the first one tells.
+    let is_known = terms.client_ref.as_ref().is_some_and(|r| known(&format!("{r}/{number}.0")).is_some());
+    let findings = if accepted && !is_known { lint::check(text, &context) } else { Vec::new() };
     let fatal = |d: &&xrsl::Diagnostic| d.level == Level::Error && (d.rejected || !terms.force || d.code == "E60");
     if let Some(first) = findings.iter().find(fatal) {
         let mut why = first_error(text, &index, std::slice::from_ref(first));
@@ -299,6 +302,28 @@ mod tests {
             Outcome::Refused(why) => why,
             other => panic!("not refused: {other:?}"),
         }
+    }
+
+    #[test]
+    fn what_was_taken_before_is_known_again_without_its_inputs() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = "(&(executable=run.sh)(jobname=hello)(walltime=5))";
+        let d = Description { text: format!("+{job}{job}"), path: None, base_dir: dir.path().display().to_string() };
+        let terms = Terms { client_ref: Some("ref".into()), ..terms() };
+        assert!(why(&check(&d, 3, &terms, &|_| None)).contains("run.sh"));
+        let known = |r: &str| match r {
+            "ref/3.0" => Some(Key(7)),
+            "ref/3.1" => Some(Key(8)),
+            _ => None,
+        };
+        let keys: Vec<Key> = check(&d, 3, &terms, &known)
+            .into_iter()
+            .map(|checked| match checked.outcome {
+                Outcome::Known(key) => key,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(keys, [Key(7), Key(8)]);
     }
 
     #[test]
