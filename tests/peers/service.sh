@@ -160,6 +160,8 @@ rm "$units/probe.service"
 say "a file in a watched directory becomes results"
 job dropped 'echo dropped' >"$HOME/inbox/dropped.xrsl"
 await "results" grep -rqx dropped --include=out "$HOME/inbox/results"
+result=$(grep -rlx dropped --include=out "$HOME/inbox/results")
+[ "$(stat -c %a "$result")" = $(printf %o $((0666 & ~$(umask)))) ] || fail "not made as the user's files are: $(stat "$result")"
 
 say "killed, it is started again, and work goes on"
 job long 'echo begun; sleep 3; echo ended' >"$HOME/long.xrsl"
