@@ -121,3 +121,32 @@ fn one_mistake_keeps_everything_and_what_cannot_change_is_named() {
     let _ = user.actctl(&["daemon", "reload"]).ok();
     assert_ne!(setting(&world, "actd.keep"), before);
 }
+
+#[test]
+fn a_reload_that_is_asked_for_while_it_stops_does_not_cut_that_short() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut world = World::new();
+    // As in a terminal that a service of the desktop has started; the log is a file nevertheless.
+    world.user.set_env("JOURNAL_STREAM", "1:2");
+    let user = &world.user;
+    let _ = user.actctl(&["proxy"]).ok();
+    let slow = serde_json::json!({"method": "PUT", "path": "/jobs", "fault": {"kind": "delay", "ms": 4_000}});
+    world.sandbox.fault(&slow);
+    user.write("job.xrsl", xrsl::shell("slow", "true"));
+    let _ = user.actctl(&["sub", "--detach", "job.xrsl"]).ok();
+    user.wait_phase("j1", "confirming");
+    let pid = user.daemon_pid().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("a daemon runs");
+    let log = || fs::read_to_string(user.state().join("actd.log")).unwrap_or_default();
+    let says = |words: &str| wait_for(words, LONG, || if log().contains(words) { Ok(()) } else { Err(log()) });
+    kill_process(pid, Signal::TERM).expect("it is there");
+    says("actd::daemon: stopping");
+    // It may have come to its end on a machine that is slow.
+    let _ = kill_process(pid, Signal::HUP);
+    wait_for("its end", LONG, || match user.daemon_pid() {
+        Some(pid) => Err(format!("pid {pid}")),
+        None => Ok(()),
+    });
+    let log = log();
+    assert!(log.contains("actd::daemon: stopped") && !log.contains("at once"), "{log}");
+    assert!(log.lines().all(|line| line.starts_with("20")), "each line has its time: {log}");
+}

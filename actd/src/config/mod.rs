@@ -93,8 +93,20 @@ pub struct Config {
     pub hooks: Hooks,
     /// When to show notifications on the desktop.
     pub notify: Notify,
+    /// What the file was when it was read.
+    pub stamp: FileStamp,
     settings: Vec<Setting>,
     warnings: Vec<String>,
+}
+
+/// What a file is: inode, length and time of change, of which one differs after a change; nothing: it is not there.
+pub type FileStamp = Option<(u64, u64, i64, i64)>;
+
+/// The stamp of a file as it is now.
+#[must_use]
+pub fn stamp(path: &Path) -> FileStamp {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
 }
 
 /// Commands to run when something has happened.
@@ -171,6 +183,7 @@ impl Config {
     pub fn load(flags: &Flags) -> Result<Self, ApiError> {
         let usual = instance::config_home().join("act-client/config.yaml");
         let path = flags.selection.conf.clone().unwrap_or(usual);
+        let stamp = stamp(&path);
         // First, because its complaints about the file have line and column.
         let (file, mut warnings) = file::read(&path)?;
         let instance = Instance::resolve(&flags.selection)?;
@@ -329,6 +342,7 @@ impl Config {
             notify: set.pick("actd.notify", actd.notify, Notify::Off, |n| json!(n)),
             log: set.pick("actd.log", actd.log.map(Some), None, |l| json!(l)),
             instance,
+            stamp,
             settings: Vec::new(),
             warnings: Vec::new(),
         };

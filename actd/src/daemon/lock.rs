@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use act_proto::error::{ApiError, Kind};
 use act_proto::start::{LockInfo, lock_path, read_lock};
@@ -17,7 +17,6 @@ use crate::job::Time;
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    state: PathBuf,
 }
 
 /// Makes sure that the state directory is there, ours alone, and on a disk of this machine.
@@ -72,7 +71,7 @@ impl Lock {
             .open(&path)
             .map_err(local)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { file, state: state.to_owned() }),
+            Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(taken(state)),
             Err(e) => Err(local(e.into())),
         }
@@ -92,12 +91,6 @@ impl Lock {
         let line = serde_json::to_string(&info)? + "\n";
         self.file.write_all_at(line.as_bytes(), 0)?;
         self.file.set_len(line.len() as u64)
-    }
-
-    /// The directory that it locks.
-    #[must_use]
-    pub fn state(&self) -> &Path {
-        &self.state
     }
 }
 

@@ -4,6 +4,7 @@ pub mod listen;
 pub mod lock;
 pub mod shutdown;
 mod tidy;
+mod watched;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -38,6 +39,7 @@ use crate::work::{Hands, HandsConfig};
 use listen::Socket;
 use lock::Lock;
 use shutdown::{Asked, Signals, notify};
+use watched::Watched;
 
 /// How often the lock file says that the daemon lives, and the service manager is told how it does.
 const BEAT: Duration = Duration::from_secs(30);
@@ -252,9 +254,13 @@ impl Daemon {
         let mut anchors = tokio::time::interval_at(tokio::time::Instant::now() + ANCHORS, ANCHORS);
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut file = Watched::new(&self.config.get().instance.config);
+        let mut file = {
+            let config = self.config.get();
+            Watched::new(&config.instance.config, config.stamp)
+        };
         let mut idle_since = tokio::time::Instant::now();
         let mut clients = self.clients.watch();
+        let mut is_serving = true;
         let failed = loop {
             tokio::select! {
                 () = self.stop.cancelled() => break None,
@@ -282,6 +288,7 @@ impl Daemon {
                     let _ = reply.send(result);
                 }
                 ended = &mut self.serving => {
+                    is_serving = false;
                     let e = match ended {
                         Ok(Ok(())) => ApiError::new(Kind::Internal, "the control API ended"),
                         Ok(Err(e)) => e,
@@ -311,20 +318,21 @@ impl Daemon {
         };
         notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         tracing::info!("stopping");
-        let serving_ended = failed.is_some();
+        // Another configuration is of no use any more.
+        let asked_again = async { while signals.next().await != Asked::Stop {} };
         tokio::select! {
-            () = self.drain(serving_ended) => tracing::info!("stopped"),
-            _ = signals.next() => tracing::warn!("a second signal: stopping at once"),
+            () = self.drain(is_serving) => tracing::info!("stopped"),
+            () = asked_again => tracing::warn!("a second signal: stopping at once"),
         }
         self.last.cancel();
         failed.map_or(Ok(()), Err)
     }
 
     /// Lets everything come to rest: clients first, so that nothing new arrives, the engine last.
-    async fn drain(&mut self, serving_ended: bool) {
+    async fn drain(&mut self, is_serving: bool) {
         self.closing.cancel();
         self.calls.close();
-        if !serving_ended {
+        if is_serving {
             let _ = tokio::time::timeout(FAREWELL, &mut self.serving).await;
         }
         let _ = tokio::time::timeout(FAREWELL, self.calls.wait()).await;
@@ -408,47 +416,6 @@ impl Daemon {
         tracing::info!("the configuration was read again");
         Ok(())
     }
-}
-
-/// The config file, looked at from time to time.
-struct Watched {
-    path: std::path::PathBuf,
-    in_force: Stamp,
-    last: Stamp,
-}
-
-/// What a file was; nothing: it was not there.
-type Stamp = Option<(u64, u64, i64, i64)>;
-
-impl Watched {
-    fn new(path: &std::path::Path) -> Self {
-        let now = stamp(path);
-        Self { path: path.to_owned(), in_force: now, last: now }
-    }
-
-    /// Whether it is another one than was read, and no longer being written.
-    fn has_changed(&mut self) -> bool {
-        let now = stamp(&self.path);
-        let at_rest = now == self.last;
-        self.last = now;
-        // An editor may take the file away for a moment; without it nothing could be in force.
-        if now == self.in_force || !at_rest || now.is_none() {
-            return false;
-        }
-        self.in_force = now;
-        true
-    }
-
-    /// It is being read for another reason.
-    fn seen(&mut self) {
-        self.in_force = stamp(&self.path);
-        self.last = self.in_force;
-    }
-}
-
-fn stamp(path: &std::path::Path) -> Stamp {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).ok().map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
 }
 
 /// Ends when nobody has been there for long enough; never, if that does not matter.

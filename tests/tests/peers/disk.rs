@@ -66,6 +66,12 @@ fn a_full_state_directory_loses_no_job() {
         if sub.code != Some(0) {
             assert_eq!(sub.code, Some(6), "{sub}");
             assert!(sub.stderr.contains("hint:"), "{sub}");
+            // The daemon ends, and takes its leave: nobody is to wait at its socket.
+            wait_for("the end of the daemon", LONG, || match user.daemon_pid() {
+                Some(pid) => Err(format!("pid {pid}")),
+                None => Ok(()),
+            });
+            assert!(!user.socket().exists());
             break;
         }
     }
