@@ -33,9 +33,6 @@ pub struct Args {
     /// Read the configuration, print as one line of JSON whether it can be used, and end
     #[arg(long)]
     pub check: bool,
-    /// Log to this file instead of standard error
-    #[arg(long, value_name = "FILE")]
-    pub log_file: Option<PathBuf>,
     /// End after so long without jobs and clients, such as 30m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub idle_exit: Option<Duration>,

@@ -46,7 +46,8 @@ pub fn run(args: Args) -> ExitCode {
     if let Some(args::Command::Man { dir }) = &args.command {
         return manual(dir);
     }
-    // Everything made from here on is the user's alone; results are given the user's own mask when they are published.
+    // Everything made from here on is the user's alone; results are given the mask of whoever started this when they are
+    // published: the user's shell, or their service manager.
     let umask = rustix::process::umask(Mode::from_raw_mode(0o077)).as_raw_mode();
     let ready = match args.ready_fd.map(ready).transpose() {
         Ok(ready) => ready,
@@ -70,8 +71,8 @@ pub fn run(args: Args) -> ExitCode {
             Err(e) => fail(&e, ready),
         };
     }
-    if let Err(e) = log::start(args.log_file.as_deref(), config.log.as_deref()) {
-        return fail(&ApiError::new(Kind::LocalFile, format!("the log cannot be written: {e}")), ready);
+    if let Err(e) = log::start(config.log.as_deref()) {
+        return fail(&ApiError::new(Kind::LocalFile, format!("the log: {e}")), ready);
     }
     memory::tame();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

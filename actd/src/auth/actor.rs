@@ -127,12 +127,6 @@ impl Actor {
         self.credential.subscribe()
     }
 
-    /// What the hands must know.
-    #[must_use]
-    pub fn state(&self) -> watch::Receiver<AuthState> {
-        self.state.subscribe()
-    }
-
     /// Runs until `stop`. `rejected`: generations of credentials that the server refused.
     /// `notices`: where the user is told that the credential is about to end.
     pub fn start(

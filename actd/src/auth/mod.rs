@@ -1,8 +1,8 @@
 //! Credentials: the user's X.509 proxy, the aCT token made from it, and whom to trust over TLS.
 //! No secret leaves these types except to be sent to where it belongs.
 //!
-//! * [`proxy`]: the proxy file: find, load, check. [`voms`]: its attribute certificate. [`sign`]: delegating it further.
-//! * [`mod@delegate`]: handing a proxy to the aCT server. [`token`]: what comes back. [`identity`]: whom it makes us there.
+//! * [`proxy`]: the proxy file: load, check. [`voms`]: its attribute certificate. [`sign`]: delegating it further.
+//! * [`mod@delegate`]: handing a proxy to the aCT server. [`token`]: what comes back.
 //! * [`actor`]: the one task that owns the credential; [`handle`]: how everybody else sees it; [`report`]: it in words.
 //! * [`tls`]: CA directory, system roots, client certificate.
 
@@ -10,7 +10,6 @@ pub mod actor;
 pub mod delegate;
 mod der;
 pub mod handle;
-pub mod identity;
 mod journal;
 mod notice;
 pub mod proxy;
@@ -24,7 +23,6 @@ pub mod token;
 pub mod voms;
 
 pub use delegate::{DelegateError, delegate};
-pub use identity::Identity;
 pub use proxy::{Proxy, ProxyError};
 pub use tls::Trust;
 pub use token::{Token, TokenError};

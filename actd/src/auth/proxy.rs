@@ -84,12 +84,6 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Where the proxy is: `X509_USER_PROXY`, else the configured path, else `/tmp/x509up_uUID`.
-pub fn find(x509_user_proxy: Option<&Path>, configured: Option<&Path>) -> PathBuf {
-    let given = x509_user_proxy.filter(|p| !p.as_os_str().is_empty()).or(configured);
-    given.map_or_else(|| format!("/tmp/x509up_u{}", rustix::process::getuid().as_raw()).into(), Path::to_owned)
-}
-
 impl Proxy {
     /// Reads and checks a proxy file. Blocks. Another owner than this user (or root) is an error; permissions wider than
     /// 0600 are a warning, because other tools may have made the file.
@@ -361,15 +355,6 @@ mod tests {
         let pipe = pki.dir.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("fifo");
         assert!(matches!(Proxy::load(&pipe), Err(ProxyError::Unreadable { .. })));
-    }
-
-    #[test]
-    fn the_place() {
-        let env = Path::new("/env");
-        let config = Path::new("/config");
-        assert_eq!(find(Some(env), Some(config)), env);
-        assert_eq!(find(Some(Path::new("")), Some(config)), config);
-        assert!(find(None, None).to_str().is_some_and(|p| p.starts_with("/tmp/x509up_u")));
     }
 
     fn request(key: &PKey<Private>) -> String {

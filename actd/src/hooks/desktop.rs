@@ -1,5 +1,5 @@
 //! Notifications on the user's desktop, through the session bus, where there is one. They are sent by a program of the
-//! system's (`busctl`, `gdbus` or `notify-send`, whichever is there): the daemon itself speaks no D-Bus.
+//! system's (`busctl`, or `notify-send` where that is missing): the daemon itself speaks no D-Bus.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
