@@ -36,6 +36,11 @@ impl Waiter {
         let _ = self.reply.send(Err(error));
     }
 
+    /// The clock was set back to this.
+    pub(super) fn set_back(&mut self, now: Time) {
+        self.deadline = self.deadline.min(now.plus(PATIENCE_MS));
+    }
+
     fn failed(&mut self, key: Key, why: &str) {
         if let Some(job) = self.pending.remove(&key) {
             self.bulk.failed.push(BulkFailure { job, error: why.to_owned() });
@@ -54,7 +59,7 @@ fn item(job: &Job) -> BulkItem {
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command) {
-        let now = Time::now();
+        let now = self.now();
         match command {
             Command::Submit { jobs, causes, reply } => {
                 let result = self.submit(jobs, now);

@@ -22,7 +22,7 @@ const PIECE: usize = 1_000;
 
 impl Engine {
     pub(super) fn work_finished(&mut self, finished: Finished) {
-        let now = Time::now();
+        let now = self.now();
         if let Some((_, action)) = finished.actions.first()
             && let Some(n) = self.busy.get_mut(action)
         {
@@ -153,8 +153,9 @@ impl Engine {
             }
         };
         self.server_answered();
-        if generation != self.taken || generation != self.credential.borrow().generation {
-            // Another identity's list, perhaps.
+        let same = generation == self.taken && generation == self.credential.borrow().generation;
+        if !same || self.poll.is_void() {
+            // Another identity's list, perhaps; or of a moment that nothing can be compared with any more.
             self.poll.ended(false, false);
             self.poll.now();
             return;

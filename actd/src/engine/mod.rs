@@ -13,6 +13,7 @@ pub mod operations;
 
 mod answer;
 mod change;
+mod clock;
 mod listing;
 mod orphans;
 mod plan;
@@ -184,6 +185,8 @@ struct Engine {
     trouble: Option<StoreError>,
     /// When old history and events were last removed.
     pruned: Time,
+    /// The last moment that was looked at.
+    latest: Time,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -249,6 +252,7 @@ pub fn start(
         replies: Vec::new(),
         trouble: None,
         pruned: Time::default(),
+        latest: Time::default(),
         stopping: None,
     };
     engine.adopt_state(loaded)?;
@@ -391,7 +395,7 @@ impl Engine {
         if let Some(e) = self.trouble.take() {
             return Err(e);
         }
-        let now = Time::now();
+        let now = self.now();
         self.expire_waiters(now);
         let works = self.plan(now);
         self.commit()?;

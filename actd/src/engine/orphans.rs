@@ -37,6 +37,14 @@ pub(super) struct Hunting {
     skew: Option<Skew>,
 }
 
+impl Hunting {
+    /// The clock was set back to this.
+    pub(super) fn set_back(&mut self, now: Time) {
+        self.again = self.again.map(|again| again.min(now));
+        self.skew = None;
+    }
+}
+
 impl Engine {
     /// Those of the jobs whose request for a row is out.
     pub(super) fn creating(&self, keys: impl Iterator<Item = Key>) -> Vec<Key> {

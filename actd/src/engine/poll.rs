@@ -25,6 +25,8 @@ pub(super) struct Poll {
     wanted: bool,
     attention: Time,
     pub(super) in_flight: bool,
+    /// The clock was set back while the list was on its way.
+    is_void: bool,
     waiting: Vec<(Time, oneshot::Sender<()>)>,
     /// The calls that the next list is read for.
     causes: Causes,
@@ -48,6 +50,7 @@ impl Poll {
             wanted: true,
             attention: Time::default(),
             in_flight: false,
+            is_void: false,
             waiting: Vec::new(),
             causes: call::none(),
             answered: Vec::new(),
@@ -81,6 +84,23 @@ impl Poll {
         self.started.plus(interval)
     }
 
+    /// The clock was set back to this: no list is fresh any more, and the next one is due.
+    pub(super) fn set_back(&mut self, now: Time) {
+        self.started = self.started.min(now);
+        self.attention = self.attention.min(now);
+        self.complete = None;
+        self.wanted = true;
+        self.is_void = self.in_flight;
+        for (least, _) in &mut self.waiting {
+            *least = now.min(*least);
+        }
+    }
+
+    /// Whether the list that has come says nothing of when it was asked for.
+    pub(super) fn is_void(&self) -> bool {
+        self.is_void
+    }
+
     /// A list is wanted as soon as it may be.
     pub(super) fn now(&mut self) {
         self.wanted = true;
@@ -109,6 +129,7 @@ impl Poll {
     /// A list is asked for now; for whom.
     pub(super) fn begun(&mut self, now: Time) -> Causes {
         self.in_flight = true;
+        self.is_void = false;
         self.wanted = false;
         self.started = now;
         std::mem::replace(&mut self.causes, call::none())
@@ -136,5 +157,36 @@ impl Poll {
     /// Nobody gets a list for now.
     pub(super) fn give_up(&mut self) {
         self.answered.extend(self.waiting.drain(..).map(|(_, reply)| reply));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_delays_the_list_nor_makes_an_old_one_fresh() {
+        let (later, now) = (Time(7_200_000), Time(3_600_000));
+        let mut poll = Poll::new((SECOND, 60 * SECOND));
+        drop(poll.begun(later));
+        poll.ended(true, false);
+        drop(poll.begun(later.plus(1_000)));
+        poll.set_back(now);
+        assert!(poll.is_void(), "the list on its way was asked for by another clock");
+        poll.ended(false, false);
+        poll.now();
+        assert!(poll.next_at(now.plus(1_000), None) <= now.plus(1_000));
+        let (reply, mut answer) = oneshot::channel();
+        poll.refresh(60 * SECOND, now.plus(1_000), &call::none(), reply);
+        assert!(poll.answered().is_empty(), "the list is of a time to come");
+        drop(poll.begun(now.plus(1_000)));
+        assert!(!poll.is_void());
+        poll.ended(true, false);
+        for reply in poll.answered() {
+            reply.send(()).expect("somebody waits");
+        }
+        assert_eq!(answer.try_recv(), Ok(()));
     }
 }

@@ -27,4 +27,17 @@ pub fn recover(job: &mut Job, now: Time) {
     }
     // Pauses were meant for a daemon that ran on.
     job.retry.at = Time::default();
+    // It may have been set back while none ran.
+    clock_set_back(job, now);
+}
+
+/// The clock was set back to `now`: what was put off to a moment of the other clock is not put off for longer than it can
+/// have been meant.
+pub fn clock_set_back(job: &mut Job, now: Time) {
+    job.retry.at = job.retry.at.min(now);
+    let latest = now.plus(IN_FLIGHT_MS);
+    job.in_flight_until = job.in_flight_until.min(latest);
+    for leftover in &mut job.leftovers {
+        leftover.not_before = leftover.not_before.min(latest);
+    }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use act_proto::jobs::Origin;
 use proptest::prelude::*;
 
-use super::apply::{Input, Kill, Row, Wish, Words, apply};
+use super::apply::{Input, Kill, Row, Wish, Words, apply, sweep_later};
 use super::fault::{Class, Fault};
 use super::next::{Action, Next, Policy, next};
-use super::recover::recover;
+use super::recover::{clock_set_back, recover};
 use super::{Arcstate, Delivery, Job, Key, Options, Outcome, Phase, Time};
 
 const POLICY: Policy =
@@ -704,4 +704,19 @@ fn a_leftover_row_and_its_directory_are_put_off_apart() {
     assert!(before.is_some(), "{job:?}");
     apply(&mut job, Input::RowCancelled(5, Err(Fault::new(Class::Transient, "no"))), now);
     assert_eq!(sweep(&job), before);
+}
+
+/// However far it is set back, nothing waits for longer than a quarter of an hour because of it.
+#[test]
+fn a_clock_that_is_set_back_puts_nothing_off() {
+    let (later, now) = (Time(90_000_000), Time(5_000_000));
+    let mut job = active(Row { arcstate: Arcstate::Running, ..done_row() }, later);
+    apply(&mut job, kill(), later);
+    apply(&mut job, Input::Killed(Err(Fault::new(Class::Ambiguous, "no answer"))), later);
+    job.webdav = Some("https://dav/x".into());
+    sweep_later(&mut job, later);
+    clock_set_back(&mut job, now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill));
+    let late = now.plus(15 * 60_000);
+    assert_eq!((job.in_flight_until, job.leftovers[0].not_before), (late, late));
 }
