@@ -435,14 +435,17 @@ async fn a_file_that_cannot_be_dealt_with_holds_up_no_other() {
     let root = root();
     let settings = settings(root.path());
     let dir = settings.path.clone();
-    let life = Life::begin(root.path(), None, Vec::new()).await;
-    fs::create_dir(dir.join(claim::OWN)).expect("mkdir");
-    let odd = claim::Claim::new(&dir.join(claim::OWN), &life.dirs.context.instance).expect("claim");
-    // It can be opened and not be read.
-    fs::create_dir(odd.path("odd.xrsl".as_ref())).expect("mkdir");
-    life.dirs.add(settings).await.expect("add");
+    // A directory has the name of its receipt: it is submitted, and cannot be moved on.
+    fs::create_dir_all(dir.join("accepted/odd.xrsl.json")).expect("mkdir");
+    let life = Life::begin(root.path(), None, vec![settings]).await;
+    fs::write(dir.join("odd.xrsl"), JOB).expect("write");
+    until("its job", || async { (life.jobs() == 1).then_some(()).ok_or_else(|| tree(Some(&dir))) }).await;
     fs::write(dir.join("a.xrsl"), JOB).expect("write");
     exists(&dir.join("accepted/a.xrsl")).await;
+    assert_eq!(life.jobs(), 2);
+    fs::remove_dir(dir.join("accepted/odd.xrsl.json")).expect("rmdir");
+    exists(&dir.join("accepted/odd.xrsl")).await;
+    assert_eq!(life.jobs(), 2);
     life.end().await;
 }
 
