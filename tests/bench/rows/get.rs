@@ -14,7 +14,7 @@ const LOGS: [&str; 10] =
     ["description", "xml", "input_status", "statistics", "input", "output", "diag", "errors", "status", "local"];
 
 pub(crate) fn run(size: &Size, report: &mut Report) {
-    for server in [Server::OneWorker, Server::ManyWorkers] {
+    for server in [Server::OneWorker, Server::ManyWorkers, Server::SlowWorker, Server::SlowWorkers] {
         for logs in [false, true] {
             compare(size, server, logs, report);
         }
@@ -54,13 +54,10 @@ fn compare(size: &Size, server: Server, logs: bool, report: &mut Report) {
         }
     }
     let (ours, act, raw) = (medians(&ours), medians(&act), medians(&raw));
-    let third = server == Server::OneWorker || ours.ms * 3.0 <= act.ms;
+    let third = server.is_serial() || ours.ms * 3.0 <= act.ms;
     report.row(Row {
         work: format!("`get`, {jobs} jobs of {}, {}", if logs { "11 files" } else { "one small file" }, server.words()),
-        target: match server {
-            Server::OneWorker => "1.15 raw".into(),
-            Server::ManyWorkers => "1.15 raw, act / 3".into(),
-        },
+        target: if server.is_serial() { "1.15 raw" } else { "1.15 raw, act / 3" }.into(),
         met: Some(ours.ms <= raw.ms * 1.15 && third),
         ours: Some(ours),
         act: Some(act),

@@ -96,10 +96,16 @@ async fn talk(shared: &Shared, id: u64, stream: TcpStream, app: Router) -> io::R
     let stream = TcpStream::from_std(stream)?;
     let connection = Connection { id, reset: Arc::default() };
     let reset = connection.reset.clone();
+    let request_time = shared.options.request_time;
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(connection.clone());
         let mut app = app.clone();
-        async move { app.call(Request::from(request.map(Body::new))).await }
+        async move {
+            if !request_time.is_zero() {
+                tokio::time::sleep(request_time).await;
+            }
+            app.call(Request::from(request.map(Body::new))).await
+        }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())

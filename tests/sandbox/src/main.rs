@@ -38,6 +38,9 @@ struct Serve {
     /// Requests worked on at a time: a number, or `many`. With 1 an idle connection blocks everybody, as on a real server.
     #[arg(long, default_value = "1")]
     workers: Workers,
+    /// How long a worker takes for a request, in milliseconds; a real server takes about 5.
+    #[arg(long, default_value_t = 0)]
+    request_time: u64,
     /// Let clients keep their connections; a real server closes them after each answer.
     #[arg(long)]
     keep_alive: bool,
@@ -153,6 +156,7 @@ async fn run(serve: Serve) -> Result<(), Box<dyn Error>> {
         pki_dir: serve.pki,
         port: serve.port,
         workers: serve.workers,
+        request_time: Duration::from_millis(serve.request_time),
         keep_alive: serve.keep_alive,
         tls: serve.tls.map(Cert::condition),
         webdav_cert: serve.webdav_cert.condition(),

@@ -124,6 +124,8 @@ pub struct Options {
     pub port: u16,
     /// Requests worked on at a time.
     pub workers: Workers,
+    /// How long a worker takes for a request, beside what the sandbox really has to do.
+    pub request_time: Duration,
     /// Whether a client may keep its connection; a real server closes it after each answer.
     pub keep_alive: bool,
     /// Serve the REST API over TLS, with a certificate in this condition; plain HTTP if absent.
@@ -150,6 +152,7 @@ impl Options {
             pki_dir: None,
             port: 0,
             workers: Workers::Limited(1),
+            request_time: Duration::ZERO,
             keep_alive: false,
             tls: None,
             delays: Delays::default(),
