@@ -132,15 +132,18 @@ impl Item {
 
 /// The exit code of a failure of which only the words are known: the server's, or ours about a file.
 fn exit_of(message: &str) -> u8 {
-    let has = |words: &[&str]| words.iter().any(|w| message.contains(w));
+    // Paths are the user's words, and may hold any.
+    let said: Vec<&str> = message.split_whitespace().filter(|word| !word.contains('/')).collect();
+    let said = said.join(" ");
+    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
     if has(&["Unknown cluster", "No clusters given"]) {
         USAGE
     } else if has(&["nvalid job description", "No job description"]) {
         DESCRIPTION
-    } else if has(&["token", "proxy", "Proxy"]) {
-        CREDENTIAL
     } else if has(&["is not a file", "Error opening file", "changed since submission", "No such file"]) {
         LOCAL
+    } else if has(&["token", "proxy", "Proxy"]) {
+        CREDENTIAL
     } else {
         SERVER
     }

@@ -116,3 +116,12 @@ fn a_killed_job_counts_as_inserted_only_if_the_server_had_it() {
     s.update(&[j]);
     assert_eq!(s.items[1].fate, Fate::Inserted(3));
 }
+
+#[test]
+fn a_path_says_nothing_about_the_sort_of_a_failure() {
+    assert_eq!(exit_of("input /home/me/tokenizer/a.txt has changed since submission"), LOCAL);
+    assert_eq!(exit_of("GET /home/me/proxy.d/x: refused with status 500"), SERVER);
+    assert_eq!(exit_of("Auth token is expired"), CREDENTIAL);
+    assert_eq!(exit_of("invalid job description"), DESCRIPTION);
+    assert_eq!(exit_of("Unknown cluster https://proxy/token"), USAGE);
+}

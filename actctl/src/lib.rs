@@ -30,10 +30,12 @@ pub mod watch;
 pub mod words;
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use clap_complete::CompleteEnv;
+use serde_json::json;
 
 use crate::cli::Cli;
 use crate::ctx::Ctx;
@@ -86,12 +88,27 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if matches!(outcome, Ok(SOME_FAILED | SERVER)) && cmd::asks_servers(command) {
         ctx.tell_request();
     }
-    ExitCode::from(outcome.unwrap_or_else(|failure| {
-        if failure.exit != INTERRUPTED || !failure.message.is_empty() {
-            ctx.out.failure(&failure);
+    let owes = ctx.out.json && cmd::answers_once(command) && !ctx.out.has_written();
+    ExitCode::from(match outcome {
+        Ok(exit) if owes => {
+            // Nothing to tell is told, too: `--json` gives one value.
+            ctx.out.value(&json!({ "schema": "act.exit/1", "exit": exit })).map_or_else(|f| f.exit, |()| exit)
         }
-        failure.exit
-    }))
+        Ok(exit) => exit,
+        Err(mut failure) => {
+            if failure.exit == INTERRUPTED && failure.message.is_empty() && owes {
+                failure.message = "interrupted".to_owned();
+            }
+            ctx.out.failure(&failure);
+            failure.exit
+        }
+    })
+}
+
+/// Runs the program; what is a mistake of ours ends it with an exit code of its own, after its words on stderr.
+#[must_use]
+pub fn guarded(run: impl FnOnce() -> ExitCode) -> ExitCode {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(ExitCode::from(BUG))
 }
 
 /// Help, version, and what cannot be parsed.
@@ -111,5 +128,17 @@ fn unparsed(e: &clap::Error, json: bool) -> u8 {
     match shown {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => BROKEN_PIPE,
         _ => USAGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_of_ours_has_an_exit_code_of_its_own() {
+        let panicked = guarded(|| panic!("on purpose"));
+        assert_eq!(format!("{panicked:?}"), format!("{:?}", ExitCode::from(70)));
+        assert_eq!(format!("{:?}", guarded(|| ExitCode::from(3))), format!("{:?}", ExitCode::from(3)));
     }
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    actctl::main(std::env::args_os().collect())
+    actctl::guarded(|| actctl::main(std::env::args_os().collect()))
 }

@@ -1,6 +1,8 @@
 //! The two streams. Data goes to stdout, everything said about it to stderr. The only place that prints.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -20,6 +22,8 @@ pub struct Out {
     pub progress: bool,
     color: bool,
     clean: bool,
+    /// Something was written to stdout.
+    wrote: Arc<AtomicBool>,
 }
 
 impl Out {
@@ -40,6 +44,7 @@ impl Out {
                 Color::Auto => terminal && !dumb && !no_color,
             },
             clean: io::stdout().is_terminal(),
+            wrote: Arc::default(),
         }
     }
 
@@ -75,11 +80,18 @@ impl Out {
         if self.clean && !self.json { self.bytes(b"\x1b[H\x1b[2J") } else { Ok(()) }
     }
 
+    /// Whether anything was written to stdout.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.wrote.load(Ordering::Relaxed)
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors
     /// See [`Out::line`].
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.wrote.store(true, Ordering::Relaxed);
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|e| Failure::stdout(&e))
     }

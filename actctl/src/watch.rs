@@ -7,6 +7,7 @@ use act_proto::MAX_PAGE;
 use act_proto::jobs::{ChangesParams, Job};
 use act_proto::method::JobsChanges;
 
+use crate::cmd::stat::halved;
 use crate::ctx::Session;
 use crate::failure::Failure;
 
@@ -16,6 +17,8 @@ pub struct Watch {
     start: u64,
     rev: u64,
     window: HashSet<String>,
+    /// How many jobs are watched at a time.
+    size: usize,
     settled: bool,
     /// The connection that the revision is of.
     connection: Option<u64>,
@@ -34,7 +37,7 @@ impl Watch {
     /// Changes after this revision are news.
     #[must_use]
     pub fn since(rev: u64) -> Self {
-        Self { start: rev, rev, window: HashSet::new(), settled: false, connection: None }
+        Self { start: rev, rev, window: HashSet::new(), size: MAX_PAGE, settled: false, connection: None }
     }
 
     /// The steps of a job on its way to the server are no news.
@@ -58,7 +61,13 @@ impl Watch {
         let params =
             ChangesParams { keys, since_rev: self.rev, timeout_ms, settled: self.settled, ..ChangesParams::default() };
         let before = *self.connection.get_or_insert(session.connection());
-        let reply = session.call::<JobsChanges>(&params).await?;
+        let reply = match session.call::<JobsChanges>(&params).await {
+            Err(f) if halved(&f, &mut self.size) => {
+                self.window.clear();
+                return Ok(Changes::default());
+            }
+            reply => reply?,
+        };
         if reply.rev == 0 {
             // A daemon that has just started has no revision to wait from: it answers at once.
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -80,9 +89,9 @@ impl Watch {
         if !here.is_empty() {
             return here;
         }
-        self.window = jobs.iter().take(MAX_PAGE).cloned().collect();
+        self.window = jobs.iter().take(self.size).cloned().collect();
         self.rev = self.start;
-        jobs.iter().take(MAX_PAGE).cloned().collect()
+        jobs.iter().take(self.size).cloned().collect()
     }
 }
 

@@ -493,6 +493,9 @@ pub struct CatParams {
 pub struct CatReply {
     /// The bytes, in base64; null: the job has no such file yet.
     pub data: Option<String>,
+    /// Bytes of the whole file as it is now; null: there is none, or an older daemon does not tell.
+    #[serde(default)]
+    pub size: Option<u64>,
     /// Where the next piece starts.
     pub next: u64,
     /// There is nothing after it now.

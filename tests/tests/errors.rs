@@ -187,13 +187,13 @@ fn a_second_daemon_is_refused() {
 #[test]
 fn many_commands_at_once_start_one_daemon() {
     let world = World::new();
-    let ran = world
-        .user
-        .shell(
-            "for i in 1 2 3 4 5 6; do actctl proxy --status > /dev/null 2>&1 & done; wait; actctl daemon list --json",
-        )
-        .ok();
-    assert_eq!(ran.json()["items"].as_array().map(Vec::len), Some(1), "{ran}");
+    let script = "pids=; for i in 1 2 3 4 5 6; do actctl --json rpc daemon.status > $i.json & pids=\"$pids $!\"; done\n\
+                  for pid in $pids; do wait $pid; done";
+    let _ = world.user.shell(script).ok();
+    let pid =
+        |i| serde_json::from_str::<serde_json::Value>(&world.user.read(format!("{i}.json"))).unwrap()["pid"].clone();
+    let pids: Vec<_> = (1..=6).map(pid).collect();
+    assert!(pids.iter().all(|pid| pid.is_u64() && *pid == pids[0]), "{pids:?}");
 }
 
 #[test]

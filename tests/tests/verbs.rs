@@ -300,6 +300,42 @@ fn json_is_one_value_also_for_errors() {
     let error = user.actctl(&["stat", "--json", "-i", "abc"]);
     assert_ne!(error.code, Some(0), "{error}");
     assert_eq!(error.json()["schema"], "act.error/1");
+    user.write("good.xrsl", xrsl::shell("good", "true"));
+    user.write("bad.xrsl", "&(executable=");
+    for args in [
+        &["check", "good.xrsl", "missing.xrsl"][..],
+        &["check", "--canonical", "bad.xrsl"],
+        &["check", "--canonical", "good.xrsl"],
+        &["fmt", "--check", "good.xrsl", "bad.xrsl"],
+        &["wait"],
+        &["get"],
+        &["cat", "--fail-empty", "nosuch"],
+        &["tail", "nosuch"],
+        &["kill", "-a"],
+        &["history", "nosuch"],
+        &["why"],
+        &["stat", "--format", "{id}"],
+        &["dir", "list"],
+        &["daemon", "status"],
+        &["daemon", "stop"],
+        &["daemon", "stop"],
+    ] {
+        let ran = user.actctl(&[&["--json"], args].concat());
+        let value = ran.json();
+        let schema = value["schema"].as_str().is_some_and(|s| s.starts_with("act."));
+        assert!(schema || value.is_array(), "{ran}");
+    }
+    // The one that cannot be read is told in the one value, too.
+    let check = user.actctl(&["--json", "check", "good.xrsl", "missing.xrsl"]).exits(6).json();
+    assert_eq!(check["items"][1]["path"], "missing.xrsl");
+    user.write("long.xrsl", xrsl::endless("long"));
+    let script = "actctl sub long.xrsl > sub.out\n\
+                  actctl --json -v wait > wait.json 2> wait.err & pid=$!\n\
+                  for i in $(seq 600); do ! grep -q jobs.list wait.err || break; sleep 0.1; done\n\
+                  kill -INT $pid; code=0; wait $pid || code=$?; echo $code";
+    assert_eq!(user.shell(script).ok().stdout, "130\n");
+    let interrupted: Value = serde_json::from_str(&user.read("wait.json")).unwrap();
+    assert_eq!(interrupted["error"]["exit"], 130);
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
 use crate::pick::pick;
 
+/// With `--json`: the most bytes of a file.
+const MAX_JSON: usize = 256 << 20;
+
 /// Runs the verb.
 ///
 /// # Errors
@@ -24,15 +27,16 @@ pub async fn run(ctx: &Ctx, args: &Cat) -> Outcome {
     };
     let mut session = ctx.session().await?;
     let (jobs, _) = list(ctx, &mut session, &pick, false).await?;
-    if jobs.is_empty() && args.jobs.fail_empty {
-        return Ok(SOME_FAILED);
-    }
-    let mut exit = OK;
+    let mut exit = if jobs.is_empty() && args.jobs.fail_empty { SOME_FAILED } else { OK };
     let mut items = Vec::new();
     for job in &jobs {
         let mut bytes = Vec::new();
         let end = if ctx.out.json {
             whole(&mut session, job, file, &mut |piece| {
+                if bytes.len() + piece.len() > MAX_JSON {
+                    return Err(Failure::usage(format!("{file} of job {} is too large for one value", label(job)))
+                        .hint("without --json it comes as it is, however large"));
+                }
                 bytes.extend_from_slice(piece);
                 Ok(())
             })
@@ -92,7 +96,7 @@ pub async fn whole(
 ) -> Result<bool, Failure> {
     let mut offset = 0;
     loop {
-        let piece = piece(session, &job.key, file, offset).await?;
+        let piece = piece(session, &job.key, file, offset, None).await?;
         let Some(bytes) = &piece.bytes else { return Ok(offset > 0) };
         take(bytes)?;
         if piece.eof || piece.next <= offset {
@@ -107,6 +111,8 @@ pub async fn whole(
 pub struct Piece {
     /// The bytes; none: the job has no such file yet.
     pub bytes: Option<Vec<u8>>,
+    /// Bytes of the whole file, as it is now.
+    pub size: Option<u64>,
     /// Where the next one starts.
     pub next: u64,
     /// There is nothing after it now.
@@ -115,14 +121,20 @@ pub struct Piece {
     pub ended: bool,
 }
 
-/// Reads a piece.
+/// Reads a piece, of the length that the daemon likes best if none is given.
 ///
 /// # Errors
 /// The daemon's.
-pub async fn piece(session: &mut Session<'_>, job: &str, file: &str, offset: u64) -> Result<Piece, Failure> {
-    let params = CatParams { job: job.to_owned(), file: file.to_owned(), offset, length: None };
+pub async fn piece(
+    session: &mut Session<'_>,
+    job: &str,
+    file: &str,
+    offset: u64,
+    length: Option<u64>,
+) -> Result<Piece, Failure> {
+    let params = CatParams { job: job.to_owned(), file: file.to_owned(), offset, length };
     let reply: CatReply = session.call::<JobsCat>(&params).await?;
     let bytes = reply.data.map(|data| base64::engine::general_purpose::STANDARD.decode(data)).transpose();
     let bytes = bytes.map_err(|e| Failure::daemon(format!("the daemon's answer is not base64: {e}")))?;
-    Ok(Piece { bytes, next: reply.next, eof: reply.eof, ended: reply.ended })
+    Ok(Piece { bytes, size: reply.size, next: reply.next, eof: reply.eof, ended: reply.ended })
 }

@@ -31,8 +31,12 @@ pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
         Daemon::Uninstall => daemon_service::uninstall(ctx).await,
         Daemon::Start => start(ctx).await,
         Daemon::Stop => {
-            if !stop(ctx).await? {
+            let stopped = stop(ctx).await?;
+            if !stopped {
                 ctx.out.note("No daemon runs.");
+            }
+            if ctx.out.json {
+                ctx.out.value(&json!({ "schema": "act.daemon/1", "stopped": stopped }))?;
             }
             Ok(OK)
         }

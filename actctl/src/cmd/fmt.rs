@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::cli_xrsl::Fmt;
 use crate::cmd::check::{read, write};
 use crate::ctx::Ctx;
@@ -13,6 +15,7 @@ use crate::failure::{DESCRIPTION, OK, Outcome, SOME_FAILED};
 /// A file that cannot be read or written.
 pub fn run(ctx: &Ctx, args: &Fmt) -> Outcome {
     let (mut refused, mut differ) = (false, false);
+    let mut items = Vec::new();
     for path in &args.files {
         let text = read(path)?;
         let shown = path.display();
@@ -22,6 +25,7 @@ pub fn run(ctx: &Ctx, args: &Fmt) -> Outcome {
         }
         let Some(laid_out) = xrsl::layout(&xrsl::parse(&text)) else {
             refused = true;
+            items.push(json!({ "path": shown.to_string(), "accepted": false }));
             ctx.out.error(
                 &format!("{shown} is no description that ARC accepts"),
                 Some(&format!("see `actctl check {shown}`")),
@@ -29,16 +33,26 @@ pub fn run(ctx: &Ctx, args: &Fmt) -> Outcome {
             continue;
         };
         let from_stdin = path == Path::new("-");
+        let differs = laid_out != text;
+        if ctx.out.json {
+            let laid_out = from_stdin.then_some(&laid_out);
+            items.push(json!({ "path": shown.to_string(), "accepted": true, "changes": differs, "text": laid_out }));
+        }
         if args.check {
-            if laid_out != text {
-                differ = true;
+            differ |= differs;
+            if differs && !ctx.out.json {
                 ctx.out.line(&shown.to_string())?;
             }
         } else if from_stdin {
-            ctx.out.text(&laid_out)?;
-        } else if laid_out != text {
+            if !ctx.out.json {
+                ctx.out.text(&laid_out)?;
+            }
+        } else if differs {
             write(path, &laid_out)?;
         }
+    }
+    if ctx.out.json {
+        ctx.out.value(&json!({ "schema": "act.fmt/1", "items": items }))?;
     }
     Ok(if refused {
         DESCRIPTION

@@ -32,7 +32,7 @@ pub mod tail;
 pub mod wait;
 pub mod why;
 
-use crate::cli::Command;
+use crate::cli::{Command, Daemon};
 use crate::ctx::Ctx;
 use crate::failure::Outcome;
 
@@ -80,6 +80,24 @@ pub async fn run(ctx: &Ctx, command: &Command, program: &'static str) -> Outcome
 pub fn asks_servers(command: &Command) -> bool {
     use Command::{Clean, Fetch, Get, Kill, Resub, Sub};
     matches!(command, Sub(_) | Get(_) | Kill(_) | Clean(_) | Fetch(_) | Resub(_))
+}
+
+/// Whether `--json` means one value for a verb: neither lines as things happen, nor what a job or a program has written.
+#[must_use]
+pub fn answers_once(command: &Command) -> bool {
+    use Command::{Completions, Events, Lsp, Man, Rpc, Run, Tail, Top};
+    !matches!(
+        command,
+        Events(_)
+            | Run(_)
+            | Tail(_)
+            | Top
+            | Rpc(_)
+            | Lsp(_)
+            | Completions(_)
+            | Man(_)
+            | Command::Daemon(Daemon::Logs { .. })
+    )
 }
 
 /// Whether a verb looks after Ctrl-C by itself, because it has something to undo first.

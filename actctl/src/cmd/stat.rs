@@ -6,6 +6,7 @@ use act_proto::events::ListParams as EventParams;
 use act_proto::jobs::{ChangesParams, Filter, Job, ListParams, StatParams};
 use act_proto::method::{EventsList, JobsChanges, JobsList, JobsStat, ProxyStatus, ServerInfo};
 use act_proto::server::InfoParams;
+use act_proto::{Kind, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
 use crate::cli_jobs::{Output, Stat};
@@ -34,6 +35,9 @@ const WIDE: &[&str] = &["key", "id", "name", "arcstate", "state", "phase", "orig
 /// Unknown columns, no server and nothing known from before, and the like.
 pub async fn run(ctx: &Ctx, args: &Stat) -> Outcome {
     let pick = pick(&args.jobs)?;
+    if ctx.out.json && args.format.is_some() {
+        return Err(Failure::usage("--format and --json say two things").hint("`--columns` chooses what --json holds"));
+    }
     let mut session = ctx.session().await?;
     if args.get_cols {
         return columns(ctx, &mut session).await;
@@ -160,6 +164,7 @@ async fn server_table(
         return Err(no_column(""));
     }
     let (mut rows, mut as_of) = (Vec::new(), None);
+    let mut limit = MAX_PAGE;
     for filter in pick.chunks() {
         let mut after = None;
         loop {
@@ -168,10 +173,16 @@ async fn server_table(
                 client: client.clone(),
                 arc: arc.clone(),
                 after,
+                limit: Some(limit),
                 max_age_ms: Some(GOOD_MS),
-                ..StatParams::default()
             };
-            let mut reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
+            let mut reply = match session.call::<JobsStat>(&params).await {
+                Err(f) if halved(&f, &mut limit) => {
+                    after = params.after;
+                    continue;
+                }
+                reply => reply.map_err(columns_only)?,
+            };
             if params.after.is_none() && (reply.rows.is_empty() || !reply.missing.is_empty()) {
                 params.max_age_ms = Some(FRESH_MS);
                 reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
@@ -343,8 +354,15 @@ async fn pages(
     jobs: &mut Vec<Job>,
 ) -> Result<Option<String>, Failure> {
     let mut params = ListParams { filter, closed, max_age_ms: Some(GOOD_MS), ..ListParams::default() };
+    let mut limit = MAX_PAGE;
     loop {
-        let mut reply = session.call::<JobsList>(&params).await?;
+        let mut reply = match session.call::<JobsList>(&params).await {
+            Err(f) if halved(&f, &mut limit) => {
+                params.limit = Some(limit);
+                continue;
+            }
+            reply => reply?,
+        };
         if params.after.is_none() {
             if reply.items.is_empty() || !reply.missing.is_empty() {
                 params.max_age_ms = Some(FRESH_MS);
@@ -358,6 +376,15 @@ async fn pages(
             return Ok(reply.as_of);
         }
     }
+}
+
+/// Whether a page was too large for one message: then the next try asks for half of it.
+pub(crate) fn halved(failure: &Failure, limit: &mut usize) -> bool {
+    let again = failure.kind == Kind::TooMany.word() && *limit > 1;
+    if again {
+        *limit /= 2;
+    }
+    again
 }
 
 /// Warns about selector terms that name no job.

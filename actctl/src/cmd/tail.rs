@@ -22,6 +22,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// No such job, or the daemon's.
 pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
+    if ctx.out.json {
+        return Err(Failure::usage("`tail` gives bytes as the job writes them, no JSON")
+            .hint("`cat --json` gives a whole file as one value"));
+    }
     let file = match (&args.file, args.stderr) {
         (Some(file), _) => file.as_str(),
         (None, true) => "stderr",
@@ -30,11 +34,13 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
     let mut session = ctx.session().await?;
     // Once: `last` must not become another job while it is followed.
     let job = only(ctx, &mut session, &args.job).await?;
-    let mut offset = 0;
+    // Of a large file only the end is asked for.
+    let size = piece(&mut session, &job.key, file, 0, Some(1)).await?.size.unwrap_or(0);
+    let mut offset = size.saturating_sub(KEPT as u64);
     let mut kept: Vec<u8> = Vec::new();
     let (mut there, mut ended);
     loop {
-        let piece = piece(&mut session, &job.key, file, offset).await?;
+        let piece = piece(&mut session, &job.key, file, offset, None).await?;
         there = piece.bytes.is_some() || offset > 0;
         ended = piece.ended;
         kept.extend_from_slice(piece.bytes.as_deref().unwrap_or_default());
@@ -83,7 +89,7 @@ pub async fn follow(
 ) -> Result<bool, Failure> {
     let mut said = false;
     loop {
-        match piece(session, &job.key, file, offset).await {
+        match piece(session, &job.key, file, offset, None).await {
             Ok(piece) => {
                 match &piece.bytes {
                     Some(bytes) => ctx.out.bytes(bytes)?,

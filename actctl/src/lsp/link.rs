@@ -27,6 +27,8 @@ const REFRESH: Duration = Duration::from_secs(30);
 const WHY: Duration = Duration::from_secs(2);
 /// So often.
 const TRIES: usize = 15;
+/// Jobs of one page of the list.
+const PAGE: usize = 2_000;
 /// How long the server may take to tell of its clusters.
 const INFO: Duration = Duration::from_secs(20);
 /// Descriptions of known jobs that are read for their runtime environments.
@@ -169,7 +171,7 @@ fn is_unexplained(job: &Job) -> bool {
 async fn everything(client: &Client) -> Result<Vec<Job>, ApiError> {
     let mut jobs =
         client.call::<JobsHistory>(&HistoryParams { limit: Some(MAX_PAGE), ..HistoryParams::default() }).await?.items;
-    let mut params = ListParams::default();
+    let mut params = ListParams { limit: Some(PAGE), ..ListParams::default() };
     loop {
         let page = match client.call::<JobsList>(&params).await {
             Ok(page) => page,

@@ -67,9 +67,9 @@ async fn cat(api: &Api, p: CatParams) -> Result<CatReply, ApiError> {
         Some(piece) => {
             let next = p.offset + piece.bytes.len() as u64;
             let data = base64::engine::general_purpose::STANDARD.encode(&piece.bytes);
-            CatReply { data: Some(data), next, eof: next >= piece.total, ended }
+            CatReply { data: Some(data), size: Some(piece.total), next, eof: next >= piece.total, ended }
         }
-        None => CatReply { data: None, next: p.offset, eof: true, ended: ended && !is_coming(api, &job) },
+        None => CatReply { data: None, size: None, next: p.offset, eof: true, ended: ended && !is_coming(api, &job) },
     })
 }
 

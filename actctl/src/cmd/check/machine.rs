@@ -1,19 +1,25 @@
 //! Findings for programs: JSON, the form that compilers' messages have, SARIF. Builds values; prints nothing.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use xrsl::{Diagnostic, Fix, Level};
 
 use super::Checked;
+use crate::failure::Failure;
 
-/// `act.check/1`: positions count from 1, columns in characters; offsets in bytes from 0.
-pub(super) fn json(checked: &[Checked]) -> Value {
-    let items: Vec<Value> = checked
+/// `act.check/1`; files that cannot be read come last, with an `error`. Positions count from 1, columns in characters; offsets in bytes from 0.
+pub(super) fn json(checked: &[Checked], unread: &[(&Path, Failure)]) -> Value {
+    let mut items: Vec<Value> = checked
         .iter()
         .map(|c| {
             let findings: Vec<Value> = c.findings.iter().map(|d| finding(c, d)).collect();
             json!({ "path": c.path, "accepted": c.accepted, "jobs": c.jobs, "fixed": c.fixed, "diagnostics": findings })
         })
         .collect();
+    let unread =
+        unread.iter().map(|(path, f)| json!({ "path": path.display().to_string(), "error": f.json()["error"] }));
+    items.extend(unread);
     json!({ "schema": "act.check/1", "items": items })
 }
 

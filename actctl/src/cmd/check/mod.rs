@@ -9,6 +9,7 @@ use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use act_proto::{ApiError, Kind};
 use serde_json::json;
 use xrsl::{Diagnostic, FileKind, Files, Level, LineIndex, LintContext};
 
@@ -45,13 +46,15 @@ pub fn run(ctx: &Ctx, args: &Check) -> Outcome {
     let base_dir = args.base_dir.clone().unwrap_or_else(|| PathBuf::from("."));
     let disk = Disk { base_dir };
     let mut checked = Vec::new();
-    let mut unread = false;
+    let mut unread: Vec<(&Path, Failure)> = Vec::new();
     for path in &args.files {
         match check(path, &disk, args.fix) {
             Ok(c) => checked.push(c),
             Err(failure) => {
-                unread = true;
-                ctx.out.failure(&failure);
+                if !ctx.out.json {
+                    ctx.out.failure(&failure);
+                }
+                unread.push((path, failure));
             }
         }
     }
@@ -69,14 +72,14 @@ pub fn run(ctx: &Ctx, args: &Check) -> Outcome {
                 ctx.out.note(&summary);
             }
         }
-        Format::Json => ctx.out.value(&machine::json(&checked))?,
+        Format::Json => ctx.out.value(&machine::json(&checked, &unread))?,
         Format::Gcc => ctx.out.text(&machine::gcc(&checked))?,
         Format::Sarif => ctx.out.value(&machine::sarif(&checked))?,
     }
     let errors = checked.iter().flat_map(|c| &c.findings).any(|d| d.level == Level::Error);
     Ok(if errors {
         DESCRIPTION
-    } else if unread {
+    } else if !unread.is_empty() {
         LOCAL
     } else {
         OK
@@ -128,10 +131,17 @@ fn canonical(ctx: &Ctx, args: &Check) -> Outcome {
     let parsed = xrsl::parse(&text);
     if !parsed.accepted() {
         let index = LineIndex::new(&text);
-        for d in parsed.diagnostics() {
+        let mut found = parsed.diagnostics().iter().map(|d| {
             let at = index.position(&text, d.span.start);
-            ctx.out.error(&format!("{}:{at}: {} [{}]", path.display(), d.message, d.code), d.help.as_deref());
+            (format!("{}:{at}: {} [{}]", path.display(), d.message, d.code), d.help.clone())
+        });
+        if ctx.out.json {
+            let (message, hint) = found.next().unwrap_or_else(|| ("it is not accepted".to_owned(), None));
+            let mut error = ApiError::new(Kind::BadDescription, message);
+            error.data.hint = hint;
+            return Err(error.into());
         }
+        found.for_each(|(message, hint)| ctx.out.error(&message, hint.as_deref()));
         return Ok(DESCRIPTION);
     }
     let jobs: Vec<&str> = parsed.jobs().iter().map(xrsl::JobDescription::canonical).collect();
@@ -260,7 +270,7 @@ mod tests {
         let checked = [Checked { path: "j".into(), text, index, findings, accepted: true, jobs: 1, fixed: 0 }];
         assert!(n >= 3);
         assert_eq!(machine::gcc(&checked).lines().count(), n);
-        assert_eq!(machine::json(&checked)["items"][0]["diagnostics"].as_array().map(Vec::len), Some(n));
+        assert_eq!(machine::json(&checked, &[])["items"][0]["diagnostics"].as_array().map(Vec::len), Some(n));
         let sarif = machine::sarif(&checked);
         assert_eq!(sarif["runs"][0]["results"].as_array().map(Vec::len), Some(n));
         assert_eq!(sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startColumn"], 27);
