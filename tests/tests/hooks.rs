@@ -96,7 +96,10 @@ fn each_end_of_a_job_and_of_a_batch_is_told_once() {
     let _ = world.user.actctl(&["get", "-a"]);
     world.user.write("last.xrsl", xrsl::shell("last", "true"));
     let _ = world.user.actctl(&["sub", "--batch", "c", "last.xrsl"]).ok();
-    let lines = wait_told(&dir, "another batch", |l| l.iter().any(|l| l.contains("[c]") && l.starts_with("batch")));
+    // They run side by side, in any order.
+    let lines = wait_told(&dir, "another batch", |l| {
+        ["batch_done ", "done "].iter().all(|start| l.iter().any(|l| l.starts_with(start) && l.contains("[c]")))
+    });
     assert_eq!(lines.len(), 6, "{lines:#?}");
 }
 
