@@ -12,6 +12,7 @@ pub mod handle;
 pub mod operations;
 
 mod answer;
+mod broken;
 mod change;
 mod clock;
 mod listing;
@@ -45,6 +46,7 @@ use crate::work::{Done, ProgressSink, Work};
 
 use answer::Waiter;
 use board::{Board, TransferKind};
+use broken::About;
 use events::EventLog;
 use handle::{Command, EngineHandle};
 use operations::Operations;
@@ -548,8 +550,11 @@ impl Engine {
         let run = self.run.clone();
         let finished = self.finished.clone();
         let generation = self.credential.borrow().generation;
+        let about = About::of(&planned.work, &planned.actions);
         self.tasks.spawn(async move {
-            let done = call::on_behalf(planned.causes, run(planned.work, progress, planned.cancel)).await;
+            // Made within what is watched: it may break before its first wait.
+            let work = async { run(planned.work, progress, planned.cancel).await };
+            let done = about.watch(call::on_behalf(planned.causes, work)).await;
             // A closed channel: the engine has stopped; the next start asks again.
             let _ = finished.send(Finished { actions: planned.actions, done, generation }).await;
         });
