@@ -79,3 +79,23 @@ fn a_server_that_answers_500_to_every_third_request() {
     let left: Vec<_> = left.filter(|e| e.file_name().to_string_lossy().starts_with(".actd-")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_server_that_asks_for_ten_minutes_is_left_alone_for_so_long() {
+    let world = World::ready();
+    let user = &world.user;
+    let busy = json!({"kind": "status", "status": 503, "retry_after": 600});
+    world.sandbox.fault(&json!({"path": "/jobs*", "fault": busy}));
+    user.write("job.xrsl", act_tests::xrsl::shell("later", "true"));
+    let waits = |key: &str, reason: &str| {
+        let _ = user.actctl(&["sub", "--detach", "job.xrsl"]).ok();
+        user.wait_job(key, reason, |job| job.waiting.as_ref().is_some_and(|w| w.reason == reason))
+    };
+    // The one that was told so, and what else there is to ask for.
+    let _ = waits("j1", "retry");
+    let job = waits("j2", "server");
+    let until = job.waiting.unwrap().until.expect("it is known");
+    // Both in UTC, so they compare as texts.
+    let in_five_minutes = user.shell("date -u -d '+5 minutes' +%FT%T").ok().stdout;
+    assert!(*until > *in_five_minutes.trim(), "{until} is before {in_five_minutes}");
+}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use act_proto::jobs::Origin;
 
-use crate::job::apply::{Input, Row};
+use crate::job::apply::{Input, Row, asked_for, pause};
 use crate::job::fault::{Class, Fault};
 use crate::job::next::Action;
 use crate::job::{Arcstate, Job, Key, Phase, Seen, ServerId, Time};
@@ -16,6 +16,9 @@ use super::{Engine, Finished};
 
 /// After a full disk the next download is tried after so long, milliseconds.
 const DISK_WAIT_MS: i64 = 15_000;
+
+/// A server that does not answer is tried again after so long at most, milliseconds, unless it asks for more.
+const LONGEST_GATE_MS: i64 = 60_000;
 
 /// Jobs that become durable at a time when a list changes very many. What sled throws away for one piece lies among the jobs
 /// that stay: with a thousand at a time, 10 MiB of 10,000 jobs' memory were holes that nobody could give back.
@@ -131,7 +134,8 @@ impl Engine {
 
     fn server_failed(&mut self, fault: &Fault, now: Time) {
         self.server_failures = self.server_failures.saturating_add(1);
-        let pause = crate::job::apply::pause(self.server_failures, fault, 1).min(60_000);
+        let own = pause(self.server_failures, fault, 1).min(LONGEST_GATE_MS);
+        let pause = own.max(asked_for(fault));
         let first = {
             let mut jobs = self.board.write();
             let first = jobs.gates.server.is_none();

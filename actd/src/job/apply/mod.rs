@@ -341,6 +341,11 @@ pub fn pause(attempts: u16, fault: &Fault, seed: u64) -> i64 {
     let spread =
         (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(attempts).wrapping_mul(0xBF58_476D_1CE4_E5B9)) >> 33;
     let jittered = full / 2 + i64::try_from(spread % 1_000).unwrap_or(0) * (full / 2) / 1_000;
-    let asked = fault.retry_after_ms.unwrap_or(0).clamp(0, 3_600_000);
-    jittered.max(asked)
+    jittered.max(asked_for(fault))
+}
+
+/// How long the other side asks to be left alone, milliseconds: an hour at most is believed.
+#[must_use]
+pub fn asked_for(fault: &Fault) -> i64 {
+    fault.retry_after_ms.unwrap_or(0).clamp(0, 3_600_000)
 }
