@@ -43,9 +43,10 @@ pub fn waiting(job: &Job, now: Time, policy: &Policy, held: &Held<'_>) -> Option
         return Some(Waiting {
             reason: "decision",
             message: format!("row {id} vanished from the server while it was being confirmed: the job may have run"),
-            hint: Some(
-                "look for its outputs; `actctl clean` drops it, submitting the file again makes a new job".into(),
-            ),
+            hint: Some(format!(
+                "look for its outputs; `actctl clean {}` drops it, submitting the file again makes a new job",
+                job.key
+            )),
             until: None,
         });
     }
@@ -119,24 +120,25 @@ fn stuck(job: &Job, now: Time) -> Option<Waiting> {
     let (Phase::Active { .. }, Some(seen)) = (&job.phase, &job.seen) else { return None };
     let for_ms = now.since(seen.since);
     let minutes = for_ms / 60_000;
+    let key = job.key;
     let (message, hint) = match seen.arcstate {
         Arcstate::None if for_ms > UNSEEN_MS && job.name.is_some() => (
             format!("the server has not looked at it for {minutes} minutes"),
-            "the server's daemons may be down: ask its administrators; `actctl kill` removes the job at once",
+            format!("the server's daemons may be down: ask its administrators; `actctl kill {key}` removes the job at once"),
         ),
         Arcstate::None if for_ms > UNSEEN_MS => (
             "it is on the server without a description: an unfinished submission".into(),
-            "if no other client is submitting it, `actctl kill` removes it",
+            format!("if no other client is submitting it, `actctl kill {key}` removes it"),
         ),
         Arcstate::Cancelling if seen.run.is_empty() && for_ms > 60_000 => (
             "its submission to the cluster failed, and the server cannot finish cancelling it".into(),
-            "usually an input name with a blank, or an executable or stdin that is not in inputfiles; the server frees it after two days",
+            "usually an input name with a blank, or an executable or stdin that is not in inputfiles; the server frees it after two days".to_owned(),
         ),
         Arcstate::Finished if for_ms > FINISHED_MS => (
             format!("it finished at the cluster {minutes} minutes ago, and the server cannot fetch its results"),
-            "usually an output name with a blank, `?`, `%` or a letter outside ASCII; get the files from the cluster with `actctl cat`",
+            format!("usually an output name with a blank, `?`, `%` or a letter outside ASCII; read the files at the cluster with `actctl cat --file NAME {key}`"),
         ),
         _ => return None,
     };
-    Some(Waiting { reason: "stuck", message, hint: Some(hint.into()), until: None })
+    Some(Waiting { reason: "stuck", message, hint: Some(hint), until: None })
 }

@@ -161,8 +161,9 @@ pub(super) struct Inner {
     pub(super) pace: Pace,
     pub(super) space: Arc<super::space::Space>,
     pub(super) syncs: Together,
-    /// How many inputs of a row are on the other side already, for a repetition within the life of this process.
-    pub(super) uploaded: Mutex<HashMap<(Key, ServerId), usize>>,
+    /// The row of a job, and how many of its inputs are on the other side already, for a repetition within the life of this
+    /// process.
+    pub(super) uploaded: Mutex<HashMap<Key, (ServerId, usize)>>,
     pub(super) staged: super::staged::Staged,
     /// Of WebDAV stores, by origin. The aCT server's is the engine's.
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -263,7 +264,10 @@ impl Hands {
                 Work::Kill(jobs) => manage::kill(act, jobs).await,
                 Work::Fetch(jobs) => manage::fetch(act, jobs).await,
                 Work::Resubmit(jobs) => manage::resubmit(act, jobs).await,
-                Work::CancelRows(jobs) => manage::cancel_rows(act, jobs).await,
+                Work::CancelRows(jobs) => {
+                    inner.forget_uploads(&jobs);
+                    manage::cancel_rows(act, jobs).await
+                }
                 Work::CancelOrphans(hunt) => orphans::cancel(act, hunt).await,
                 Work::Sweep { key, id, base, files } => {
                     sweep::sweep(&inner, &tools, key, id, &base, files.as_deref()).await
@@ -280,6 +284,16 @@ impl Hands {
 impl Inner {
     pub(super) fn config(&self) -> Arc<HandsConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nobody goes on with what these rows were to have.
+    fn forget_uploads(&self, rows: &[(Key, ServerId)]) {
+        let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, id) in rows {
+            if uploaded.get(key).is_some_and(|(of, _)| of == id) {
+                uploaded.remove(key);
+            }
+        }
     }
 
     /// Nobody else changes them meanwhile, so `change` must not take long.

@@ -219,15 +219,15 @@ impl Upload<'_> {
 
     /// How many inputs are on the other side already.
     fn uploaded(&self) -> usize {
-        self.lock().get(&(self.key, self.id)).copied().unwrap_or(0)
+        self.lock().get(&self.key).filter(|(id, _)| *id == self.id).map_or(0, |(_, count)| *count)
     }
 
     fn remember(&self, count: usize) {
-        self.lock().insert((self.key, self.id), count);
+        self.lock().insert(self.key, (self.id, count));
     }
 
     fn forget(&self) {
-        self.lock().remove(&(self.key, self.id));
+        self.lock().remove(&self.key);
     }
 
     /// The row is gone or given up.
@@ -237,7 +237,7 @@ impl Upload<'_> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<(Key, ServerId), usize>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<Key, (ServerId, usize)>> {
         self.hands.uploaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

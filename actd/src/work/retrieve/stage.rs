@@ -331,7 +331,8 @@ pub(super) struct Partial {
     noted: u64,
     /// The disk has been set to work on what is before it.
     written_back: u64,
-    /// Validator and size of the version that it is of; none: a broken transfer starts over.
+    /// Validator and size of the version that it is of; none: the server tells no version, and a broken transfer goes on after
+    /// what is here, which can only be checked by its length.
     version: Option<(String, u64)>,
 }
 
