@@ -109,3 +109,16 @@ fn memory(user: &User) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
+
+#[test]
+fn jobs_whose_words_are_long_come_in_smaller_pages() {
+    // Together more than a message of the API may have; their list is read as seldom as can be.
+    let world = World::ready_with(&[], &["poll_min: 5m", "poll_max: 10m"]);
+    let ids = world.sandbox.synthetic(&json!({"count": 300, "name": "n".repeat(60_000), "arcstate": "done"}));
+    let user = &world.user;
+    let ran = wait_for("the jobs in the list", MINUTES, || match user.actctl(&["-q", "wait", "--json"]) {
+        ran if ran.stdout.len() > 60_000 => Ok(ran),
+        ran => Err(format!("{:?}: {}", ran.code, ran.stderr)),
+    });
+    assert_eq!(ran.json()["items"].as_array().map(Vec::len), Some(ids.len()), "{}", ran.stderr);
+}
