@@ -17,6 +17,7 @@ pub mod paths;
 pub mod proxy;
 pub mod server;
 pub mod start;
+pub mod xrsl;
 
 pub use client::{Client, ConnectError};
 pub use error::{ApiError, Code, ErrorData, Kind};

@@ -7,7 +7,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{daemon, dirs, events, jobs, proxy, server};
+use crate::{daemon, dirs, events, jobs, proxy, server, xrsl};
 
 /// A method of the API. Implemented by the empty types in this module; `NAME` is the word on the wire.
 pub trait Method: 'static {
@@ -93,6 +93,7 @@ methods! {
     change ProxySubmit = "proxy.submit" (proxy::SubmitParams) -> proxy::Submitted: "Delegates the proxy to the server and stores the token.";
     read ProxyStatus = "proxy.status" (daemon::NoParams) -> proxy::Status: "The proxy, its attributes and the token: whose, and for how long.";
     read ServerInfo = "server.info" (server::InfoParams) -> server::Info: "The server's clusters and columns.";
+    read XrslCheck = "xrsl.check" (xrsl::CheckParams) -> xrsl::Checked: "Finds mistakes in a job description; nothing is submitted.";
     read EventsList = "events.list" (events::ListParams) -> events::EventList: "Events after a number; can wait for the next one.";
     read DirsList = "dirs.list" (daemon::NoParams) -> dirs::DirList: "Watched directories and how they stand.";
     change DirsAdd = "dirs.add" (dirs::AddParams) -> dirs::Dir: "Watches a directory: descriptions that are put there are submitted.";

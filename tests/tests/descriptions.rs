@@ -6,6 +6,42 @@ const SWEPT: &str = "&(executable=\"/bin/sh\")(arguments=\"-c\" \"echo got $1 $2
     (walltime=\"5\")(jobname=\"sweep\")\n";
 
 #[test]
+fn the_daemon_finds_the_mistakes_that_check_finds() {
+    use act_proto::method::XrslCheck;
+    use act_proto::xrsl::CheckParams;
+    let world = World::ready();
+    let user = &world.user;
+    let texts = [
+        "&(executable=/bin/true)(inputfiles=(a.txt \"\"))(walltime=5)(jobname=x)",
+        "&(executable=/bin/true)\n(nosuch=1)\n(walltime=",
+        "+(&(executable=/bin/true))(&(executable=/bin/false))",
+        "",
+    ];
+    for text in texts {
+        user.write("a.xrsl", text);
+        let checked = &user.actctl(&["check", "--json", "a.xrsl"]).json()["items"][0];
+        let base_dir = Some(user.work().display().to_string());
+        let told = user.call::<XrslCheck>(&CheckParams { text: text.into(), base_dir }).expect("it answers");
+        assert_eq!((told.accepted, told.jobs as u64), (checked["accepted"] == true, checked["jobs"].as_u64().unwrap()));
+        let codes: Vec<_> =
+            told.diagnostics.iter().map(|d| (d.code.as_str(), u64::from(d.line), u64::from(d.column))).collect();
+        let found: Vec<_> = checked["diagnostics"].as_array().unwrap().iter().collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|d| {
+                (
+                    d["code"].as_str().unwrap(),
+                    d["start"]["line"].as_u64().unwrap(),
+                    d["start"]["column"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(codes, found, "{text}");
+    }
+    assert!(world.sandbox.journal("POST", "/jobs").is_empty());
+}
+
+#[test]
 fn each_row_of_a_file_is_a_job() {
     let world = World::ready();
     world.user.write("job.xrsl", SWEPT);

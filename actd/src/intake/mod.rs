@@ -245,6 +245,23 @@ pub fn plan(job: &NewJob, server: &Url) -> Plan {
     }
 }
 
+/// What there is to say about a description as such. `base`: what relative inputs are relative to; none: whether they exist is
+/// not looked at.
+#[must_use]
+pub fn judge(text: &str, base: Option<&Path>) -> act_proto::xrsl::Checked {
+    let files = base.map(Local);
+    let context = LintContext { files: files.as_ref().map(|files| files as &dyn Files) };
+    let mut findings = lint::check(text, &context);
+    findings.sort_by_key(|d| d.span.start);
+    let (accepted, jobs) = if xrsl::adl::is_xml(text) {
+        (!findings.iter().any(|d| d.level == Level::Error), 1)
+    } else {
+        let parsed = xrsl::parse(text);
+        (parsed.accepted(), parsed.jobs().len())
+    };
+    act_proto::xrsl::Checked { accepted, jobs, diagnostics: wire(text, &LineIndex::new(text), &findings) }
+}
+
 fn first_error(text: &str, index: &LineIndex, all: &[xrsl::Diagnostic]) -> String {
     let errors = all.iter().filter(|d| d.level == Level::Error);
     match errors.clone().next().or(all.first()) {

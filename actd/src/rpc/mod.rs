@@ -20,6 +20,7 @@ mod session;
 pub mod stat;
 mod submit;
 mod table;
+mod xrsl;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -178,6 +179,7 @@ fn methods(api: &Arc<Api>) -> Result<Methods, RegisterMethodError> {
     manage::register(&mut module)?;
     dirs::register(&mut module)?;
     events::register(&mut module)?;
+    xrsl::register(&mut module)?;
     Ok(module.into())
 }
 
