@@ -83,11 +83,6 @@ impl RemoteError {
         self.status
     }
 
-    /// Method, path and host of the failed request.
-    pub fn request(&self) -> &str {
-        &self.request
-    }
-
     /// What happened, without the request.
     pub fn detail(&self) -> &str {
         &self.detail

@@ -124,7 +124,8 @@ impl Limiter {
         self.lock().aimd.failed();
     }
 
-    /// Places at present, and how many are taken: for diagnostics.
+    /// Places at present, and how many are taken.
+    #[cfg(test)]
     pub fn usage(&self) -> (usize, usize) {
         let state = self.lock();
         (state.aimd.places(), state.in_use)

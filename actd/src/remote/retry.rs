@@ -121,13 +121,9 @@ impl Breaker {
     }
 
     /// Whether requests are being held back.
-    pub fn is_open(&self) -> bool {
+    #[cfg(test)]
+    fn is_open(&self) -> bool {
         self.open_until.is_some()
-    }
-
-    /// Failures in a row so far.
-    pub fn failures(&self) -> u32 {
-        self.failures
     }
 }
 

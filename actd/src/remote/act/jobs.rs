@@ -42,28 +42,18 @@ pub struct Confirmed {
 pub struct Rejection {
     /// The server's reason.
     pub msg: String,
-    /// The job's name, if the description could be read.
-    pub name: Option<String>,
 }
 
 /// A column that a listing can ask for; the id always comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     Jobname,
-    /// When the row was created, by the server's clock.
-    Created,
-    /// When the row was last changed, by the server's clock.
-    Modified,
     /// aCT's own state: `done`, `failed`, ...
     ArcState,
     /// The CE's state; stays at its last value when a job is killed.
     State,
     /// The ARC job id (a URL); new after a resubmission.
     JobId,
-    /// Row number of the ARC job.
-    ArcId,
-    Error,
-    ExitCode,
 }
 
 impl Column {
@@ -74,14 +64,9 @@ impl Column {
     fn name(self) -> (&'static str, bool) {
         match self {
             Column::Jobname => ("jobname", true),
-            Column::Created => ("created", true),
-            Column::Modified => ("modified", true),
             Column::ArcState => ("arcstate", false),
             Column::State => ("State", false),
             Column::JobId => ("JobID", false),
-            Column::ArcId => ("id", false),
-            Column::Error => ("Error", false),
-            Column::ExitCode => ("ExitCode", false),
         }
     }
 }
@@ -92,16 +77,10 @@ impl Column {
 pub struct ListRow {
     pub id: u64,
     pub jobname: Option<String>,
-    pub created: Option<SystemTime>,
-    pub modified: Option<SystemTime>,
-    pub arc_id: Option<u64>,
     pub arcstate: Option<String>,
     pub state: Option<String>,
     /// ARC job id (a URL).
     pub job_id: Option<String>,
-    pub error: Option<String>,
-    /// Set by a real server for finished jobs only, not for failed ones.
-    pub exit_code: Option<i64>,
 }
 
 /// All jobs of the token's identity at one moment.
@@ -237,7 +216,7 @@ impl ActClient {
                     return Err(answer.nonsense(format!("an answer for another job where {id} was expected")));
                 }
                 match element.msg.0 {
-                    Some(msg) => Ok(Err(Rejection { msg: super::super::error::clean(&msg), name: element.name.0 })),
+                    Some(msg) => Ok(Err(Rejection { msg: super::super::error::clean(&msg) })),
                     None if element.id.0.is_some() => Ok(Ok(Confirmed { name: element.name.0.unwrap_or_default() })),
                     None => Err(answer.nonsense("an element with neither id nor message")),
                 }
@@ -381,19 +360,7 @@ fn columns_path(client: &[&str], arc: &[&str]) -> String {
 }
 
 fn list_row(id: u64, row: wire::Row) -> ListRow {
-    let time = |text: wire::Text| text.0.and_then(|t| httpdate::parse_http_date(&t).ok());
-    ListRow {
-        id,
-        jobname: row.c_jobname.0,
-        created: time(row.c_created),
-        modified: time(row.c_modified),
-        arc_id: row.a_id.id(),
-        arcstate: row.a_arcstate.0,
-        state: row.a_state.0,
-        job_id: row.a_job_id.0,
-        error: row.a_error.0,
-        exit_code: row.a_exit_code.0,
-    }
+    ListRow { id, jobname: row.c_jobname.0, arcstate: row.a_arcstate.0, state: row.a_state.0, job_id: row.a_job_id.0 }
 }
 
 fn value_id(value: &Value) -> Option<u64> {

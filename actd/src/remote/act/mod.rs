@@ -62,16 +62,6 @@ pub struct ServerClock {
     pub seen: SystemTime,
 }
 
-impl ServerClock {
-    /// A time of our clock as the server's clock would tell it.
-    pub fn to_server(self, ours: SystemTime) -> SystemTime {
-        match self.date.duration_since(self.seen) {
-            Ok(ahead) => ours + ahead,
-            Err(behind) => ours - behind.duration(),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Shared {
     base: Url,
@@ -196,8 +186,9 @@ impl ActClient {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
-    /// The shared limit on requests under way: for diagnostics, and to know whether a transfer of ours may be what slows the server.
-    pub fn limiter(&self) -> &Limiter {
+    /// The shared limit on requests under way.
+    #[cfg(test)]
+    fn limiter(&self) -> &Limiter {
         &self.shared.limiter
     }
 
