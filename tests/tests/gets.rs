@@ -90,33 +90,3 @@ fn two_at_a_time() {
     assert_eq!(user.read(format!("second/{hash}/out.txt")), "x\n");
     world.sandbox.wait_empty();
 }
-
-/// What began to come is left nowhere when the rest is brought to another place.
-#[test]
-fn given_up_here_and_asked_for_there() {
-    let world = World::ready_with(&[], &["download: manual"]);
-    let user = &world.user;
-    let hash = done(&world, "moved");
-    let cut = json!({"kind": "truncate", "bytes": 1});
-    world.sandbox.fault(&json!({"method": "GET", "path": "/jobs/*/results/*", "fault": cut}));
-    let first = user.work().join("first");
-    std::fs::create_dir(&first).unwrap();
-    let begun = || std::fs::read_dir(&first).unwrap().flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
-    let mut command = user.command(bins::program("actctl"));
-    let mut get = command.args(["get", "moved"]).current_dir(&first).spawn().unwrap();
-    wait_for("a download to have begun", LONG, || if begun().is_empty() { Err(String::new()) } else { Ok(()) });
-    let pid = rustix::process::Pid::from_child(&get);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert!(!get.wait().unwrap().success());
-    // It is the daemon that has given it up, not only the command.
-    wait_for("the end of the first", LONG, || {
-        let job = user.job("moved").unwrap();
-        if act_tests::user::word(&job.phase) == "active" { Ok(()) } else { Err(format!("{job:?}")) }
-    });
-    world.sandbox.heal();
-    let get = user.actctl(&["get", "moved"]).ok();
-    assert_eq!(get.stdout, format!("Results for job moved stored in {hash}\n"));
-    wait_for("nothing to be left of the first", LONG, || {
-        if begun().is_empty() { Ok(()) } else { Err(format!("{:?}", begun())) }
-    });
-}
