@@ -5,6 +5,7 @@ use std::path::Path;
 
 use act_proto::jobs::{GetParams, OperationItem};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli_jobs::Get;
 use crate::cmd::stat::missing;
@@ -31,9 +32,11 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
             .hint("only such jobs have results; `actctl fetch` brings those of failed ones"));
     }
     pick.filter.all = pick.bare;
-    let interrupt = tokio::signal::ctrl_c();
-    tokio::pin!(interrupt);
     let mut session = ctx.session().await?;
+    // Heard from here on, not only from the first wait for it: a delivery that has been asked for must be stopped.
+    let mut signals = signal(SignalKind::interrupt()).map_err(|e| Failure::local(format!("no signals: {e}")))?;
+    let interrupt = signals.recv();
+    tokio::pin!(interrupt);
     let mut items = Vec::new();
     let mut end = Ok(());
     for filter in pick.chunks() {
