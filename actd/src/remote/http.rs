@@ -116,11 +116,15 @@ impl Transport {
 
     /// Sends the request and waits for the head of its answer, whatever its status.
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, RemoteError> {
-        // A pooled connection may have been closed by the server in this very moment: then a read is asked again on a new one.
-        let again = (call.reuse == Reuse::Yes && !call.mutating && matches!(call.data, SendData::Empty))
-            .then(|| (call.method.clone(), call.url.clone(), call.headers.clone()));
+        // A pooled connection may have been closed by the server in this very moment: then a read is asked again on a new
+        // one. So is anything that never went out: a server that closes a new connection at once tells why on the next.
+        let is_read = call.reuse == Reuse::Yes && !call.mutating;
+        let again =
+            matches!(call.data, SendData::Empty).then(|| (call.method.clone(), call.url.clone(), call.headers.clone()));
         match (self.send_once(call).await, again) {
-            (Err(failure), Some((method, url, headers))) if failure.reused && failure.closed => {
+            (Err(failure), Some((method, url, headers)))
+                if failure.canceled || (is_read && failure.reused && failure.closed) =>
+            {
                 self.send_once(Call { headers, ..Call::new(method, url) }).await.map_err(|f| f.error)
             }
             (result, _) => result.map_err(|f| f.error),
@@ -296,18 +300,22 @@ struct Failure {
     error: RemoteError,
     reused: bool,
     closed: bool,
+    /// The connection ended before the request was written to it, and does not say why.
+    canceled: bool,
 }
 
 impl Failure {
     fn local(error: RemoteError) -> Self {
-        Self { error, reused: false, closed: false }
+        Self { error, reused: false, closed: false, canceled: false }
     }
 
     /// Sorts an error of either client. `sent` tells whether there was a connection to send on.
     fn of(error: &(dyn StdError + 'static), what: &str, mutating: bool, sent: bool) -> Self {
         let text = chain(error);
-        let closed = find::<hyper::Error>(error)
-            .is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed() || is_reset(e));
+        let broken = find::<hyper::Error>(error);
+        let canceled = broken.is_some_and(hyper::Error::is_canceled);
+        let closed = canceled || broken.is_some_and(|e| e.is_incomplete_message() || e.is_closed() || is_reset(e));
+        let sent = sent && !canceled;
         let mut advice = None;
         let (class, detail) = if let Some(source) = find::<SourceError>(error) {
             (ErrorClass::Local, source.to_string())
@@ -319,8 +327,9 @@ impl Failure {
         } else {
             (lost(mutating && sent), text)
         };
+        let canceled = canceled && matches!(class, ErrorClass::Transient { .. });
         let error = RemoteError::new(class, what, detail).mutating(mutating).advise(advice);
-        Self { error, reused: sent, closed }
+        Self { error, reused: sent, closed, canceled }
     }
 }
 
