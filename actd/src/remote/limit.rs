@@ -23,6 +23,8 @@ struct Aimd {
     cap: f64,
     /// Smallest latency seen, forgotten slowly so that it follows a server that became slower for good.
     best: Option<f64>,
+    /// The server has never been slow yet: the limit grows by one with each answer.
+    is_new: bool,
 }
 
 impl Aimd {
@@ -33,28 +35,31 @@ impl Aimd {
 
     fn new(cap: usize) -> Self {
         let cap = cap.max(1) as f64;
-        Self { limit: Self::START.min(cap), cap, best: None }
+        Self { limit: Self::START.min(cap), cap, best: None, is_new: true }
     }
 
     fn places(&self) -> usize {
         self.limit as usize
     }
 
-    /// A call was answered after `latency`; `full` tells whether all places were taken (otherwise the limit was not tested).
+    /// A call was answered after `latency`; `full` tells whether there were no places left (otherwise the limit was not tested).
     fn answered(&mut self, latency: Duration, full: bool) {
         let latency = latency.as_secs_f64();
         let best = self.best.map_or(latency, |best| latency.min(best * 1.02 + 0.000_1));
         self.best = Some(best);
         if latency > best * Self::SLOW + Self::SLACK {
             self.limit = (self.limit * 0.8).max(1.0);
+            self.is_new = false;
         } else if full {
-            self.limit = (self.limit + 1.0 / self.limit).min(self.cap);
+            let step = if self.is_new { 1.0 } else { 1.0 / self.limit };
+            self.limit = (self.limit + step).min(self.cap);
         }
     }
 
     /// A call failed by timeout, reset, or a server error: the server has too much to do.
     fn failed(&mut self) {
         self.limit = (self.limit * 0.5).max(1.0);
+        self.is_new = false;
     }
 }
 
@@ -115,7 +120,8 @@ impl Limiter {
     /// Reports the time from sending a short request to its answer.
     pub fn answered(&self, latency: Duration) {
         let mut state = self.lock();
-        let full = state.in_use >= state.aimd.places();
+        // Transfers alone never take the last place: that some of them wait tells as much.
+        let full = state.in_use >= state.aimd.places() || !state.transfers_waiting.is_empty();
         state.aimd.answered(latency, full);
     }
 
@@ -213,6 +219,21 @@ mod tests {
         drop(held);
         drop(next.await);
         assert_eq!(limiter.usage(), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn transfers_alone_find_more_places() {
+        let limiter = Limiter::new(8);
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            while let Some(place) = limiter.acquire(Lane::Transfer).now_or_never() {
+                held.push(place);
+            }
+            let mut waiting = Box::pin(limiter.acquire(Lane::Transfer));
+            assert!((&mut waiting).now_or_never().is_none());
+            limiter.answered(Duration::from_millis(5));
+        }
+        assert_eq!((limiter.usage().0, held.len()), (8, 7), "one is left for calls");
     }
 
     #[test]
