@@ -23,6 +23,7 @@ use crate::call;
 use crate::config::Config;
 use crate::engine::Credential;
 use crate::engine::handle::EngineHandle;
+use crate::fsutil::{Stamp, stamp};
 use crate::hooks::Notice;
 use crate::job::{Phase, ProxyId};
 use crate::remote::act::ActClient;
@@ -33,14 +34,6 @@ const LOOK: Duration = Duration::from_secs(2);
 const PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// A new proxy must live so much longer than the delegated one to be delegated unasked.
 const LONGER: Duration = Duration::from_secs(60);
-
-/// What a file was when it was read: another stamp is another file.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
-}
 
 /// Gives token and proxy to those who work with them, before anybody else learns of them.
 pub type Equip = Box<dyn Fn(&AuthState) + Send + Sync>;

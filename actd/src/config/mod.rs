@@ -94,19 +94,9 @@ pub struct Config {
     /// When to show notifications on the desktop.
     pub notify: Notify,
     /// What the file was when it was read.
-    pub stamp: FileStamp,
+    pub stamp: crate::fsutil::Stamp,
     settings: Vec<Setting>,
     warnings: Vec<String>,
-}
-
-/// What a file is: inode, length and time of change, of which one differs after a change; nothing: it is not there.
-pub type FileStamp = Option<(u64, u64, i64, i64)>;
-
-/// The stamp of a file as it is now.
-#[must_use]
-pub fn stamp(path: &Path) -> FileStamp {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).ok().map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
 }
 
 /// Commands to run when something has happened.
@@ -183,7 +173,7 @@ impl Config {
     pub fn load(flags: &Flags) -> Result<Self, ApiError> {
         let usual = instance::config_home().join("act-client/config.yaml");
         let path = flags.selection.conf.clone().unwrap_or(usual);
-        let stamp = stamp(&path);
+        let stamp = crate::fsutil::stamp(&path);
         // First, because its complaints about the file have line and column.
         let (file, mut warnings) = file::read(&path)?;
         let instance = Instance::resolve(&flags.selection)?;

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{FileStamp, stamp};
+use crate::fsutil::{Stamp, stamp};
 
 pub(super) struct Watched {
     path: PathBuf,
-    in_force: FileStamp,
-    last: FileStamp,
+    in_force: Stamp,
+    last: Stamp,
 }
 
 impl Watched {
     /// `in_force`: what it was when it was read.
-    pub(super) fn new(path: &Path, in_force: FileStamp) -> Self {
+    pub(super) fn new(path: &Path, in_force: Stamp) -> Self {
         Self { path: path.to_owned(), in_force, last: stamp(path) }
     }
 

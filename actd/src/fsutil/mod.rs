@@ -4,12 +4,13 @@
 //! * [`name`]: which names from a server may become files. * [`dir`]: reading below a directory without following symlinks.
 //! * [`atomic`]: whole files that appear at once. * [`transfer`]: moving a directory to another file system.
 //! * [`together`]: one fsync for many.
-//! * [`mod@space`]: free disk, and what kind of file system it is.
+//! * [`mod@space`]: free disk, and what kind of file system it is. * [`mod@stamp`]: whether a file has changed.
 
 pub mod atomic;
 pub mod dir;
 pub mod name;
 pub mod space;
+pub mod stamp;
 pub mod together;
 pub mod transfer;
 
@@ -17,4 +18,5 @@ pub use atomic::{begin_writeback, fsync_dir, write_atomic};
 pub use dir::Dir;
 pub use name::{NameError, RelPath};
 pub use space::{FsKind, Space, fs_kind, is_disk_full, space};
+pub use stamp::{Stamp, stamp};
 pub use together::Together;
