@@ -133,20 +133,23 @@ impl Engine {
         if action == Action::Clean && !self.clean_now(ready, now) {
             return None;
         }
-        if ready == 0 {
-            return None;
-        }
         let batched =
             !matches!(action, Action::Upload | Action::Retrieve | Action::Sweep | Action::Deliver | Action::Discard);
-        let keys = self.take(action, if batched { BATCH } else { 1 });
-        let keys = self.with_spec(action, keys, now);
-        self.set_out(action, &keys, now);
-        let Some(work) = self.work(action, &keys, now) else {
+        let (keys, work) = loop {
+            let keys = self.take(action, if batched { BATCH } else { 1 });
+            let keys = self.with_spec(action, keys, now);
+            if keys.is_empty() {
+                return None;
+            }
+            self.set_out(action, &keys, now);
+            if let Some(work) = self.work(action, &keys, now) {
+                break (keys, work);
+            }
             // What its record asks for cannot be done for it: that must not stand in the way of others.
             for key in &keys {
+                tracing::warn!(%key, ?action, "its record asks for what cannot be done");
                 self.unschedule(*key);
             }
-            return if keys.is_empty() { None } else { self.plan_one(action, now) };
         };
         let cancel = CancellationToken::new();
         for key in &keys {
