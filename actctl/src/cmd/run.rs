@@ -150,9 +150,7 @@ fn code(job: &Job) -> u8 {
     if wait::end(job) == Some(true) {
         return job.exit_code.map_or(OK, |c| u8::try_from(c & 0xff).unwrap_or(1));
     }
-    let told = job.error.as_deref().and_then(|e| e.split_once("wrong exit code - "));
-    let told = told.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<i64>().ok());
-    match job.exit_code.filter(|c| *c != 0).or(told).map(|c| c & 0xff) {
+    match job.exit_code.map(|c| c & 0xff) {
         Some(code @ 1..) => u8::try_from(code).unwrap_or(1),
         _ => 1,
     }

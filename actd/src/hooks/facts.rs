@@ -122,14 +122,9 @@ pub fn of_job(job: &Job, event: &Event) -> Facts {
     ]
 }
 
-/// The job's exit code as far as the server says it: of a job that has failed, only in ARC's words; one that is done has
-/// ended with 0.
+/// The job's exit code as far as it is known; one that is done has ended with 0.
 fn exit_code(job: &Job) -> Option<i32> {
-    let told = || {
-        let (_, rest) = job.error.as_deref()?.split_once("wrong exit code - ")?;
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    };
-    job.exit_code.or_else(told).or_else(|| (job.arcstate().word() == Some("done")).then_some(0))
+    job.exit_code.or_else(|| (job.arcstate().word() == Some("done")).then_some(0))
 }
 
 #[cfg(test)]
@@ -232,8 +227,6 @@ mod tests {
     fn exit_codes() {
         let mut failed = job(ACTIVE, "failed");
         assert_eq!(exit_code(&failed), None);
-        failed.error = Some("LRMS error: (3) Job finished with wrong exit code - 3 != 0".into());
-        assert_eq!(exit_code(&failed), Some(3));
         failed.exit_code = Some(4);
         assert_eq!(exit_code(&failed), Some(4));
         assert_eq!(exit_code(&job(ACTIVE, "done")), Some(0));

@@ -25,8 +25,9 @@ pub(super) async fn look(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
         .into_iter()
         .map(|row| {
             let error = rows::text(&row.columns, "a_Error").filter(|t| !t.trim().is_empty());
-            let error = error.map(|t| t.chars().take(MAX_TEXT).collect());
+            let error: Option<String> = error.map(|t| t.chars().take(MAX_TEXT).collect());
             let exit_code = rows::text(&row.columns, "a_ExitCode").and_then(|t| t.parse().ok());
+            let exit_code = exit_code.or_else(|| error.as_deref().and_then(told_exit_code));
             (row.id, Words { error, exit_code })
         })
         .collect();
@@ -35,4 +36,24 @@ pub(super) async fn look(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
         (key, Input::Looked(found))
     });
     Done::Jobs { inputs: inputs.collect(), fault: None }
+}
+
+/// The exit code in ARC's words. Seen on a real server: of a job that has failed the column is empty, and only these say it.
+fn told_exit_code(error: &str) -> Option<i64> {
+    let (_, rest) = error.split_once("wrong exit code - ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_failed_job_tell_its_exit_code() {
+        assert_eq!(told_exit_code("LRMS error: (3) Job finished with wrong exit code - 3 != 0"), Some(3));
+        assert_eq!(told_exit_code("Job finished with wrong exit code - -11 != 0"), Some(-11));
+        for other in ["LRMS error: (271) job killed: wall", "wrong exit code - ", "wrong exit code - many"] {
+            assert_eq!(told_exit_code(other), None, "{other}");
+        }
+    }
 }
