@@ -190,7 +190,9 @@ fn closed(api: &Api, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Ar
         let board = api.engine.board.read();
         board.by_key.values().filter(|j| is_closed(j) && keep(j)).cloned().collect()
     };
-    jobs.extend(api.engine.history(limit, keep).into_iter().map(Arc::new));
+    // It may be long, and each of its records is read from the disk.
+    let past = tokio::task::block_in_place(|| api.engine.history(limit, keep));
+    jobs.extend(past.into_iter().map(Arc::new));
     jobs.sort_by_key(|j| std::cmp::Reverse(j.key));
     jobs.dedup_by_key(|j| j.key);
     jobs.truncate(limit);
