@@ -13,6 +13,7 @@ pub mod arex;
 mod backend;
 mod body;
 pub mod error;
+mod failure;
 pub mod file;
 mod http;
 pub mod ids;
