@@ -1,0 +1,368 @@
+//! Single histories of jobs, each of which once went wrong or must never.
+
+use super::*;
+
+#[test]
+fn the_main_job_takes_the_known_steps() {
+    let mut job = new_job(true, true);
+    let steps = good_day(&mut job, answer);
+    use Action::{Clean, Confirm, Create, Deliver, Retrieve, Sweep, Upload};
+    assert_eq!(steps, [Create, Upload, Confirm, Retrieve, Clean, Sweep]);
+    assert!(matches!(&job.phase, Phase::Stored { dir: Some(dir), .. } if dir == std::path::Path::new("/r/h")));
+    apply(&mut job, Input::Wish(Wish::Get { delivery: delivery_to("/d", false), webdav: None }), Time(3_000_000));
+    assert_eq!(good_day(&mut job, answer), [Deliver]);
+    assert!(job.is_history());
+    assert_eq!(job.results(), Some(std::path::Path::new("/d/h")));
+}
+
+/// Somebody asks for results while the daemon downloads them into its store, at each step of that.
+#[test]
+fn a_delivery_asked_for_at_any_moment_is_made() {
+    for asked_at in [Action::Retrieve, Action::Clean, Action::Deliver] {
+        for noclean in [false, true] {
+            let mut job = new_job(false, false);
+            let mut asked = false;
+            good_day(&mut job, |action| {
+                let mut inputs = answer(action);
+                if action == asked_at && !asked {
+                    asked = true;
+                    inputs.insert(0, Input::Wish(Wish::Get { delivery: delivery_to("/d", noclean), webdav: None }));
+                }
+                inputs
+            });
+            if !asked {
+                apply(&mut job, Input::Wish(Wish::Get { delivery: delivery_to("/d", noclean), webdav: None }), Time(1));
+                assert_eq!(good_day(&mut job, answer), [Action::Deliver]);
+            }
+            assert!(job.delivery.is_none(), "{asked_at:?} {noclean}: {job:?}");
+            if noclean {
+                assert!(matches!(job.phase, Phase::Stored { .. }), "{asked_at:?}: {job:?}");
+            } else {
+                assert!(job.is_history(), "{asked_at:?}: {job:?}");
+                assert_eq!(job.results(), Some(std::path::Path::new("/d/h")), "{asked_at:?}: {job:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_failure_once_still_ends_the_same() {
+    for failing in [Action::Create, Action::Upload, Action::Confirm, Action::Retrieve, Action::Clean, Action::Sweep] {
+        for class in [Class::Transient, Class::Ambiguous, Class::Auth, Class::DiskFull] {
+            let mut job = new_job(true, true);
+            let mut failed = false;
+            good_day(&mut job, |action| {
+                if action == failing && !failed {
+                    failed = true;
+                    let fault = Fault::new(class, "why");
+                    return vec![match action {
+                        Action::Create => Input::Created(Err(fault)),
+                        Action::Upload => Input::Uploaded(Err(fault)),
+                        Action::Confirm => Input::Confirmed(Err(fault)),
+                        Action::Retrieve => Input::Retrieved(Err(fault)),
+                        Action::Clean => Input::Cleaned(Err(fault)),
+                        _ => Input::Swept(5, Err(fault)),
+                    }];
+                }
+                answer(action)
+            });
+            assert!(failed);
+            assert!(matches!(job.phase, Phase::Stored { .. }), "{failing:?} {class:?}: {job:?}");
+            assert!(job.leftovers.is_empty(), "{failing:?} {class:?}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_waits_for_a_description_that_may_still_be_taken() {
+    let mut job = new_job(false, false);
+    let now = Time(5_000_000);
+    apply(&mut job, Input::BeginCreate { floor: 0 }, now);
+    apply(&mut job, Input::Created(Ok(5)), now);
+    apply(&mut job, Input::Begin(Action::Confirm), now);
+    apply(&mut job, Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
+    apply(&mut job, kill(), now);
+    // The same description may go again at once; the kill may not.
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Confirm));
+    apply(&mut job, Input::Confirmed(Ok(None)), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill), "an answered request is not in flight any more");
+}
+
+/// Another client took the row for a leftover while the answer to our description was lost.
+#[test]
+fn a_row_that_vanishes_under_its_description_is_replaced_if_the_job_cannot_have_run() {
+    let lost = || Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer")));
+    let no_row = || Input::Confirmed(Err(Fault::new(Class::NoRow, "Job ID 5 does not exist")));
+    let sent = Time(5_000_000);
+    for (empty_at, after, is_replaced) in
+        [(None, 8_000, true), (None, 40_000, false), (Some(30_000), 40_000, true), (Some(10_000), 40_000, false)]
+    {
+        let mut job = new_job(false, false);
+        for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm), lost()] {
+            apply(&mut job, input, sent);
+        }
+        apply(&mut job, no_row(), sent.plus(1_000));
+        assert!(matches!(job.phase, Phase::Confirming { .. }), "one answer is no list: {job:?}");
+        let missing = Input::Missing { empty_at: empty_at.map(|ms| sent.plus(ms)) };
+        apply(&mut job, missing.clone(), sent.plus(after - 1_000));
+        apply(&mut job, missing, sent.plus(after));
+        match job.phase {
+            Phase::Queued if is_replaced => assert_eq!((job.recreated, job.in_flight_until), (1, Time::default())),
+            Phase::Unknown { .. } if !is_replaced => {}
+            _ => panic!("{empty_at:?} {after}: {job:?}"),
+        }
+    }
+    // The first answer of all says it: nothing was ever taken.
+    let mut job = new_job(false, false);
+    for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm), no_row()] {
+        apply(&mut job, input, sent);
+    }
+    assert_eq!(job.phase, Phase::Queued);
+}
+
+#[test]
+fn results_of_an_older_run_do_not_clean_a_newer_one() {
+    let mut job = new_job(false, false);
+    let now = Time(5_000_000);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Confirm),
+        Input::Confirmed(Ok(None)),
+        Input::Listed(done_row()),
+        Input::BeginRetrieve { parent: "/r".into() },
+        Input::Retrieved(Ok(Some("/r/h".into()))),
+        Input::Listed(Row { arcstate: Arcstate::Running, run: Some("https://ce/jobs/other".into()), ..done_row() }),
+    ] {
+        apply(&mut job, input, now);
+    }
+    assert!(matches!(job.phase, Phase::Active { .. }));
+    assert_eq!(next(&job, now, &POLICY), Next::Nothing);
+    assert_eq!(job.results(), Some(std::path::Path::new("/r/h")), "what was saved is not forgotten");
+}
+
+#[test]
+fn what_a_failed_job_left_is_brought_after_its_words_and_not_tried_for_ever() {
+    let policy = Policy { fetch_failed: true, ..POLICY };
+    let mut job = new_job(false, false);
+    let now = Time(5_000_000);
+    let row = |arcstate| Row { arcstate, ..done_row() };
+    let words = Words { error: Some("why".into()), exit_code: None };
+    for (input, expected) in [
+        (Input::BeginCreate { floor: 0 }, Next::Nothing),
+        (Input::Created(Ok(5)), Next::Do(Action::Confirm)),
+        (Input::Begin(Action::Confirm), Next::Do(Action::Confirm)),
+        (Input::Confirmed(Ok(None)), Next::Nothing),
+        (Input::Listed(row(Arcstate::Failed)), Next::Do(Action::Look)),
+        (Input::Looked(Ok(words)), Next::Do(Action::Fetch)),
+        (Input::Fetched(Ok(true)), Next::Nothing),
+        (Input::Listed(row(Arcstate::DoneFailed)), Next::Do(Action::Retrieve)),
+        (Input::BeginRetrieve { parent: "/r".into() }, Next::Do(Action::Retrieve)),
+        (
+            Input::Retrieved(Err(Fault::new(Class::Rejected, "two names of one file"))),
+            Next::Wait(now.plus(policy.keep_failed_ms)),
+        ),
+    ] {
+        apply(&mut job, input.clone(), now);
+        assert_eq!(next(&job, now, &policy), expected, "after {input:?}");
+    }
+}
+
+fn failed_row(arcstate: Arcstate) -> Row {
+    Row { arcstate, state: Some("Failed".into()), ..done_row() }
+}
+
+/// A job on the server, as a list shows it.
+fn active(row: Row, now: Time) -> Job {
+    let mut job = new_job(false, false);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Confirm),
+        Input::Confirmed(Ok(None)),
+        Input::Listed(row),
+    ] {
+        apply(&mut job, input, now);
+    }
+    job
+}
+
+#[test]
+fn logs_of_a_failed_job_are_brought_once_for_each_run() {
+    let policy = Policy { fetch_failed: true, ..POLICY };
+    let now = Time(5_000_000);
+    let refused = || Err(Fault::new(Class::Rejected, "a name that cannot be brought"));
+    for answer in [Ok(None), Ok(Some(PathBuf::from("/r/h"))), refused()] {
+        let mut job = active(failed_row(Arcstate::DoneFailed), now);
+        for _ in 0..2 {
+            apply(&mut job, Input::Looked(Ok(Words::default())), now);
+            assert_eq!(next(&job, now, &policy), Next::Do(Action::Retrieve), "{answer:?}");
+            begin(&mut job, Action::Retrieve, now);
+            apply(&mut job, Input::Retrieved(answer.clone()), now);
+            assert_ne!(next(&job, now, &policy), Next::Do(Action::Retrieve), "{answer:?}: {job:?}");
+            // A run later there are others.
+            let row = failed_row(Arcstate::DoneFailed);
+            apply(&mut job, Input::Listed(Row { run: Some("https://ce/jobs/second".into()), ..row }), now);
+        }
+    }
+    // The server does not fetch them just now: not asked again at once.
+    let mut job = active(failed_row(Arcstate::Failed), now);
+    apply(&mut job, Input::Looked(Ok(Words::default())), now);
+    assert_eq!(next(&job, now, &policy), Next::Do(Action::Fetch));
+    apply(&mut job, Input::Fetched(Ok(false)), now);
+    assert_eq!(next(&job, now, &policy), Next::Wait(now.plus(30_000)));
+}
+
+/// Results of one run that cannot be brought say nothing about those of the next.
+#[test]
+fn a_new_run_is_brought_though_the_last_could_not_be() {
+    let now = Time(5_000_000);
+    let mut job = active(done_row(), now);
+    begin(&mut job, Action::Retrieve, now);
+    apply(&mut job, Input::Retrieved(Err(Fault::new(Class::Rejected, "no"))), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Nothing);
+    apply(&mut job, Input::Listed(Row { run: Some("https://ce/jobs/second".into()), ..done_row() }), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Retrieve));
+}
+
+#[test]
+fn what_was_brought_of_a_cleaned_job_is_still_known() {
+    let now = Time(5_000_000);
+    let mut job = active(failed_row(Arcstate::DoneFailed), now);
+    begin(&mut job, Action::Retrieve, now);
+    apply(&mut job, Input::Retrieved(Ok(Some("/r/h".into()))), now);
+    apply(&mut job, Input::Wish(Wish::Clean { webdav: None }), now);
+    apply(&mut job, Input::Cleaned(Ok(())), now);
+    assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{job:?}");
+    assert_eq!(job.results(), Some(std::path::Path::new("/r/h")));
+}
+
+#[test]
+fn a_job_without_files_that_is_cleaned_on_its_way_home_is_closed() {
+    let now = Time(5_000_000);
+    for wished_at in [Action::Retrieve, Action::Clean] {
+        let mut job = active(done_row(), now);
+        begin(&mut job, Action::Retrieve, now);
+        apply(&mut job, Input::Retrieved(Ok(None)), now);
+        if wished_at == Action::Clean {
+            begin(&mut job, Action::Clean, now);
+        }
+        apply(&mut job, Input::Wish(Wish::Clean { webdav: None }), now);
+        begin(&mut job, Action::Clean, now);
+        apply(&mut job, Input::Cleaned(Ok(())), now);
+        assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{wished_at:?}: {job:?}");
+    }
+}
+
+/// A kill that got no answer may still be executed, whatever reads say meanwhile.
+#[test]
+fn a_lost_kill_does_not_meet_a_new_run() {
+    let now = Time(5_000_000);
+    let running = Row { arcstate: Arcstate::Running, ..done_row() };
+    let mut job = active(running, now);
+    apply(&mut job, kill(), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill));
+    apply(&mut job, Input::Killed(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
+    let late = now.plus(15 * 60_000);
+    let Next::Wait(at) = next(&job, now, &POLICY) else { panic!("{job:?}") };
+    assert!(at < late, "the same may be sent again");
+    apply(&mut job, Input::Listed(failed_row(Arcstate::Failed)), now);
+    apply(&mut job, Input::Looked(Ok(Words::default())), now);
+    apply(&mut job, Input::Wish(Wish::Resubmit), now);
+    assert_eq!(next(&job, now, &POLICY), Next::Wait(late));
+    assert_eq!(next(&job, late, &POLICY), Next::Do(Action::Resubmit));
+    // The server shows that it was executed: no more to fear.
+    let mut job = active(failed_row(Arcstate::Failed), now);
+    apply(&mut job, Input::Wish(Wish::Resubmit), now);
+    apply(&mut job, Input::Resubmitted(Err(Fault::new(Class::Ambiguous, "no answer"))), now);
+    apply(&mut job, Input::Listed(failed_row(Arcstate::ToResubmit)), now);
+    assert_eq!(job.in_flight_until, Time::default());
+}
+
+#[test]
+fn inputs_of_a_killed_job_are_not_uploaded() {
+    let now = Time(5_000_000);
+    let uploading = || {
+        let mut job = new_job(true, true);
+        for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Upload)] {
+            apply(&mut job, input, now);
+        }
+        job
+    };
+    let killed = |job: &Job| {
+        let row = job.leftovers.iter().any(|l| l.row && l.id == 5);
+        row && matches!(job.phase, Phase::Closed { outcome: Outcome::Killed, .. })
+    };
+    // Between two attempts.
+    let mut job = uploading();
+    apply(&mut job, Input::Uploaded(Err(Fault::new(Class::Transient, "no"))), now);
+    apply(&mut job, Input::Wish(Wish::Kill { webdav: None, is_idle: true }), now);
+    assert!(killed(&job), "{job:?}");
+    // While one was under way when the daemon ended.
+    let mut job = uploading();
+    apply(&mut job, kill(), now);
+    assert!(!killed(&job), "{job:?}");
+    recover(&mut job, now);
+    assert!(killed(&job), "{job:?}");
+}
+
+#[test]
+fn a_kill_remembers_where_inputs_of_somebody_elses_job_are() {
+    let now = Time(5_000_000);
+    let mut job = Job::new(Key(7), Origin::Foreign, 1, Phase::Active { id: 5 }, now);
+    apply(&mut job, Input::Listed(Row { arcstate: Arcstate::None, run: None, ..done_row() }), now);
+    apply(&mut job, Input::Wish(Wish::Kill { webdav: Some("https://dav/x".into()), is_idle: true }), now);
+    apply(&mut job, Input::Killed(Ok(Some(Kill { arcstate: Arcstate::None, gone: true }))), now);
+    let left: Vec<_> = job.leftovers.iter().map(|l| (l.id, l.webdav.as_deref())).collect();
+    assert_eq!(left, [(5, Some("https://dav/x"))]);
+}
+
+/// The clock was set back while a description was under way: how long it has been is not known.
+#[test]
+fn a_clock_that_steps_back_never_makes_a_job_run_twice() {
+    let now = Time(5_000_000);
+    let mut job = new_job(false, false);
+    for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm)] {
+        apply(&mut job, input, now);
+    }
+    for _ in 0..2 {
+        apply(&mut job, Input::Missing { empty_at: None }, now.plus(-3_600_000));
+    }
+    assert!(matches!(job.phase, Phase::Unknown { .. }), "{job:?}");
+}
+
+/// What failed for a row changes nothing for the directory of the same id, and the other way round.
+#[test]
+fn a_leftover_row_and_its_directory_are_put_off_apart() {
+    let now = Time(5_000_000);
+    let mut job = new_job(true, true);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Upload),
+        Input::Uploaded(Err(Fault::new(Class::Ambiguous, "no answer"))),
+        Input::Wish(Wish::Kill { webdav: None, is_idle: true }),
+    ] {
+        apply(&mut job, input, now);
+    }
+    let sweep = |job: &Job| job.leftovers.iter().find(|l| !l.row).map(|l| (l.not_before, l.attempts));
+    let before = sweep(&job);
+    assert!(before.is_some(), "{job:?}");
+    apply(&mut job, Input::RowCancelled(5, Err(Fault::new(Class::Transient, "no"))), now);
+    assert_eq!(sweep(&job), before);
+}
+
+/// However far it is set back, nothing waits for longer than a quarter of an hour because of it.
+#[test]
+fn a_clock_that_is_set_back_puts_nothing_off() {
+    let (later, now) = (Time(90_000_000), Time(5_000_000));
+    let mut job = active(Row { arcstate: Arcstate::Running, ..done_row() }, later);
+    apply(&mut job, kill(), later);
+    apply(&mut job, Input::Killed(Err(Fault::new(Class::Ambiguous, "no answer"))), later);
+    job.webdav = Some("https://dav/x".into());
+    sweep_later(&mut job, later);
+    clock_set_back(&mut job, now);
+    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Kill));
+    let late = now.plus(15 * 60_000);
+    assert_eq!((job.in_flight_until, job.leftovers[0].not_before), (late, late));
+}
