@@ -106,7 +106,7 @@ async fn kill_fetch_and_resubmit_say_what_the_server_took() {
     bed.until(ids[0], "cancelled").await;
 
     let (inputs, _) = bed.jobs(Work::Look(vec![(Key(1), ids[0]), (Key(2), ids[1]), (Key(3), 999_999)])).await;
-    let Input::Looked(Ok(Words { error: Some(error), exit_code: None })) = &inputs[&Key(2)] else {
+    let Input::Looked(Ok(Words { error: Some(error), exit_code: Some(3) })) = &inputs[&Key(2)] else {
         panic!("{inputs:?}")
     };
     assert!(error.contains("wrong exit code - 3"), "{error}");
