@@ -194,6 +194,48 @@ fn results_named_after_jobs_never_share_a_directory() {
     assert_eq!(texts, BTreeSet::from(["1\n", "2\n", "3\n"].map(str::to_owned)));
 }
 
+/// Whatever is downloaded by itself, from a watched directory too; what is got, is named as act names it.
+#[test]
+fn results_named_by_a_pattern() {
+    let world = World::with(&[], &[]);
+    let user = &world.user;
+    let inbox = user.work().join("in");
+    fs::create_dir(&inbox).unwrap();
+    let dirs = format!("dirs: [{{path: \"{}\", settle: 300ms}}]", inbox.display());
+    let configure = |pattern: &str| user.configure(&[&format!("results_name: {pattern}"), &dirs]);
+    configure("\"of {name}\"");
+    let _ = user.actctl(&["proxy"]).ok();
+    user.write("a.xrsl", xrsl::shell("same", "echo a"));
+    user.write("b.xrsl", xrsl::shell("same", "echo b"));
+    user.write("c.xrsl", xrsl::shell("../../up", "echo c"));
+    let _ = user.actctl(&["sub", "a.xrsl", "b.xrsl", "c.xrsl"]).ok();
+    let _ = user.actctl(&["sub", "--use-jobname", "a.xrsl"]).ok();
+    fs::write(inbox.join("job.xrsl"), xrsl::shell("watched", "echo w")).unwrap();
+    let place = |id: &str| user.wait_phase(id, "stored").results.map(std::path::PathBuf::from).expect("results");
+    let names: BTreeSet<_> = ["1", "2"].into_iter().map(place).collect();
+    assert_eq!(names, ["of same", "of same_1"].map(|name| user.results().join(name)).into());
+    // With `..` and slashes its name cannot be used.
+    let job = user.wait_phase("3", "stored");
+    assert_eq!(Path::new(job.results.as_deref().unwrap_or_default()), user.results().join(hash(&job)));
+    assert_eq!(place("4"), user.results().join("same"));
+    wait_for("results of the watched directory", LONG, || {
+        let name = inbox.join("results/of watched/out.txt");
+        if name.exists() { Ok(()) } else { Err(format!("no {}: {:?}", name.display(), user.jobs())) }
+    });
+    let get = user.actctl(&["get", "3", "4"]).ok();
+    assert!(get.lines().iter().all(|line| !line.contains("of ")), "{get}");
+
+    configure("'{name}-{no}'");
+    let _ = user.actctl(&["daemon", "reload"]).exits(2).says(&["config.yaml:", "{hash}, {name}, {id}"]);
+    configure("\"{id}\"");
+    let _ = user.actctl(&["daemon", "reload"]).ok();
+    let shown = user.actctl(&["config", "show", "--origin"]).ok();
+    assert!(shown.stdout.lines().any(|line| line.contains("actd.results_name") && line.contains("{id}")), "{shown}");
+    let _ = user.actctl(&["sub", "b.xrsl"]).ok();
+    let job = user.wait_job("last", "its results", |job| job.results.is_some());
+    assert_eq!(job.results.map(std::path::PathBuf::from), Some(user.results().join(job.id.unwrap().to_string())));
+}
+
 #[test]
 fn noclean_leaves_everything_and_get_may_be_repeated() {
     let world = World::ready_with(&[], &["download: manual"]);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::dirs::{self, Entry};
-use super::values::{Bytes, Clusters, CommandLine, PathText, ServerText, Time, WebdavText};
+use super::values::{Bytes, Clusters, CommandLine, NameText, PathText, ServerText, Time, WebdavText};
 
 /// Largest config file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -32,6 +32,7 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Actd {
     pub(super) results: Option<PathText>,
+    pub(super) results_name: Option<NameText>,
     pub(super) download: Option<Download>,
     pub(super) use_jobname: Option<bool>,
     pub(super) keep: Option<Time>,
@@ -84,6 +85,7 @@ pub enum Download {
 const TOP: &[&str] = &["server", "port", "clusters", "token", "proxy", "webdav", "actd"];
 const ACTD: &[&str] = &[
     "results",
+    "results_name",
     "download",
     "use_jobname",
     "keep",

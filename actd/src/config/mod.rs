@@ -21,6 +21,7 @@ pub(crate) use file::nearest;
 pub use file::{Download, Notify};
 use values::{CommandLine, show_duration, show_size};
 
+use crate::engine::dir_name::DirName;
 use crate::job::next::Policy;
 
 const DAY: u64 = 86_400;
@@ -55,10 +56,10 @@ pub struct Config {
     pub state: PathBuf,
     /// Where results are downloaded to.
     pub results: PathBuf,
+    /// What their directories are named after there.
+    pub results_name: DirName,
     /// Whether they are downloaded without being asked for.
     pub download: Download,
-    /// Name result directories after the jobs.
-    pub use_jobname: bool,
     /// How long results that were downloaded wait to be collected.
     pub keep: Duration,
     /// How long failed jobs are kept on the server.
@@ -278,6 +279,18 @@ impl Config {
         let results = actd.results.map(|p| absolute("actd.results", p));
         let default_results = env_path("HOME").unwrap_or_else(|| PathBuf::from("/")).join("act-results");
         let results = set.pick("actd.results", results, default_results, |p| json!(p));
+        let use_jobname = set.pick("actd.use_jobname", actd.use_jobname, false, |b| json!(b));
+        if use_jobname && actd.results_name.is_some() {
+            let (file, both) = (path.display(), "`actd.results_name` and `actd.use_jobname`");
+            return Err(ApiError::new(
+                Kind::BadConfig,
+                format!("{file}: {both} both say what results are named after"),
+            )
+            .hint("leave out `use_jobname`: it means `results_name: \"{name}\"`"));
+        }
+        let results_name = actd.results_name.map(|n| n.0);
+        let results_name =
+            set.pick("actd.results_name", results_name, DirName::of_act(use_jobname), |n| json!(n.to_string()));
         if not_watched {
             warnings.push("`actd.dirs` is for the server that this file names, and not for this one".into());
         }
@@ -309,8 +322,8 @@ impl Config {
             webdav,
             state,
             results,
+            results_name,
             download,
-            use_jobname: set.pick("actd.use_jobname", actd.use_jobname, false, yes_no),
             keep: set.duration("actd.keep", actd.keep, Duration::from_secs(14 * DAY)),
             keep_failed: set.duration("actd.keep_failed", actd.keep_failed, Duration::from_secs(14 * DAY)),
             orphans: set.duration("actd.orphans", actd.orphans, Duration::from_secs(DAY)),

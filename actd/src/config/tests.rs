@@ -55,6 +55,14 @@ fn the_daemon_s_keys() {
 }
 
 #[test]
+fn what_results_are_named_after() {
+    let of = |text: &str| Dir::with(&format!("server: https://h\n{text}")).load().unwrap().results_name.to_string();
+    assert_eq!(of(""), "{hash}");
+    assert_eq!(of("actd:\n  use_jobname: true\n"), "{name}");
+    assert_eq!(of("actd:\n  results_name: '{name}-{id}'\n  use_jobname: false\n"), "{name}-{id}");
+}
+
+#[test]
 fn bad_values_say_where() {
     for (text, place, words) in [
         ("server: https://h\nactd:\n  keep: soon\n", ":3:9: ", "14d"),
@@ -63,6 +71,9 @@ fn bad_values_say_where() {
         ("server: https://h\nclusters:\n  x:\n   - nonsense\n", ":4:6: ", "nonsense"),
         ("server: https://h\nport: 99999\n", ":2:7: ", "99999"),
         ("server: https://h\nactd: {download: often}\n", ":2:", "auto"),
+        ("server: https://h\nactd:\n  results_name: '{nam}'\n", ":3:17: ", "{hash}, {name}, {id}"),
+        ("server: https://h\nactd:\n  results_name: a/{id}\n", ":3:17: ", "{hash}, {name}, {id}"),
+        ("server: https://h\nactd:\n  results_name: {name}\n", ":3:17: ", "in quotes"),
         ("server: [\n", ":1:", ""),
         ("server: https://h\nactd: {keep: 3d\n", ":", ""),
     ] {
@@ -138,6 +149,7 @@ fn limits_of_values() {
         ("rate_limit: 0", "rate_limit"),
         ("poll_min: 1ms", "100ms"),
         ("log: '=,=x=trace['", "log"),
+        ("results_name: '{id}'\n  use_jobname: true", "actd.use_jobname"),
     ] {
         let e = Dir::with(&format!("server: https://h\nactd:\n  {text}\n")).load().unwrap_err();
         assert!(e.message.contains(words), "{}", e.message);

@@ -9,6 +9,8 @@ pub use act_proto::paths::expand;
 use jiff::{Span, SpanRelativeTo};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use crate::engine::dir_name::DirName;
+
 /// Longest duration that makes sense anywhere here.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -133,6 +135,10 @@ scalar!(
 scalar!(
     /// A path, expanded.
     PathText(PathBuf) = expand, "a path"
+);
+scalar!(
+    /// What results' directories are named after.
+    NameText(DirName) = |text| text.parse(), "a name such as \"{name}-{id}\", in quotes"
 );
 scalar!(
     /// URL of an aCT server, as written.

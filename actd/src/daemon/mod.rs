@@ -504,6 +504,7 @@ fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         policy: config.policy(),
         results: config.results.clone(),
+        results_name: config.results_name.clone(),
         poll: (config.poll_min, config.poll_max),
         // More jobs than files that are moved at a time: while the ends of some are made durable, others have work to do.
         uploads: config.transfers * JOBS_AHEAD,

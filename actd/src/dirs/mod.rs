@@ -125,7 +125,7 @@ pub fn terms(settings: &Settings, config: &Config) -> Result<Terms, ApiError> {
         webdav: settings.webdav.as_deref().map(|url| config.webdav_base(url)).transpose()?,
         dedupe: Some(Arc::default()),
         results: settings.results(),
-        options: Options { use_jobname: config.use_jobname, collected: true, ..Options::default() },
+        options: Options { collected: true, ..Options::default() },
         batch: if batch.is_empty() { "dir".into() } else { batch },
         client_ref: None,
         force: false,

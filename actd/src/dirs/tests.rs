@@ -40,6 +40,7 @@ impl Life {
         let config = EngineConfig {
             policy: Policy { download: true, fetch_failed: false, keep_ms: 1, keep_failed_ms: 1 },
             results: root.join("results"),
+            results_name: engine::dir_name::DirName::default(),
             poll: (Duration::from_secs(1), Duration::from_secs(2)),
             uploads: 1,
             downloads: 1,

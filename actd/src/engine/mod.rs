@@ -7,6 +7,7 @@
 pub mod board;
 pub mod convert;
 pub mod diff;
+pub mod dir_name;
 pub mod events;
 pub mod handle;
 pub mod operations;
@@ -47,6 +48,7 @@ use crate::work::{Done, ProgressSink, Work};
 use answer::Waiter;
 use board::{Board, TransferKind};
 use broken::About;
+use dir_name::DirName;
 use events::EventLog;
 use handle::{Command, EngineHandle};
 use operations::Operations;
@@ -89,6 +91,8 @@ pub struct EngineConfig {
     pub policy: Policy,
     /// Where results of jobs without a place of their own go.
     pub results: PathBuf,
+    /// What their directories are named after.
+    pub results_name: DirName,
     /// The shortest and the longest time between two lists.
     pub poll: (Duration, Duration),
     /// Jobs whose inputs are uploaded at a time.

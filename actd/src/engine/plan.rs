@@ -1,18 +1,19 @@
 //! What is begun in a turn: jobs that are ready, grouped into batches, within the limits and past the gates.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Causes;
-use crate::fsutil::RelPath;
 use crate::job::apply::Input;
 use crate::job::fault::{Class, Fault};
 use crate::job::next::Action;
 use crate::job::{Job, Key, Phase, Spec, Time};
 use crate::work::{BATCH, Retrieve, Work};
 
+use super::dir_name::DirName;
 use super::shared::is_over;
 use super::{Engine, Flight};
 
@@ -219,6 +220,11 @@ impl Engine {
         good
     }
 
+    /// Where the results of a job are downloaded to by themselves.
+    pub(super) fn place(&self, key: Key) -> PathBuf {
+        self.reader.spec(key).map_or_else(|| self.config.results.clone(), |s| s.results)
+    }
+
     /// Sets the phases of jobs to say that the step is under way.
     fn set_out(&mut self, action: Action, keys: &[Key], now: Time) {
         let (floor, proxyid) = {
@@ -235,7 +241,7 @@ impl Engine {
                 Action::Retrieve if matches!(job.phase, Phase::Active { .. }) => {
                     let parent = match &job.delivery {
                         Some(delivery) => delivery.parent.clone(),
-                        None => self.reader.spec(*key).map_or_else(|| self.config.results.clone(), |s| s.results),
+                        None => self.place(*key),
                     };
                     self.apply(*key, Input::BeginRetrieve { parent }, now);
                 }
@@ -276,7 +282,7 @@ impl Engine {
                     })
                     .collect(),
             ),
-            Action::Retrieve => Work::Retrieve(retrieve(jobs.first()?)?),
+            Action::Retrieve => Work::Retrieve(retrieve(jobs.first()?, &self.config.results_name)?),
             Action::CancelRow => Work::CancelRows(
                 jobs.iter()
                     .filter_map(|j| Some((j.key, j.leftovers.iter().find(|l| l.row && l.not_before <= now)?.id)))
@@ -311,25 +317,22 @@ impl Engine {
     }
 }
 
-/// What act names a results' directory after: the hash at the end of ARC's URL, or the job's name if so wished and usable.
-fn dir_name(job: &Job, use_jobname: bool) -> String {
-    let usable = |n: &&str| !n.starts_with('.') && RelPath::top(n).is_ok();
-    let name = job.name.as_deref().filter(|_| use_jobname).filter(usable);
-    let hash = job.seen.as_ref().and_then(|s| s.hash()).filter(usable);
-    name.or(hash).map_or_else(|| job.id().map_or_else(|| job.key.to_string(), |id| format!("job-{id}")), str::to_owned)
-}
-
-fn retrieve(job: &Job) -> Option<Retrieve> {
+/// What is downloaded by itself is named as the configuration says, what a person gets as act names it.
+fn retrieve(job: &Job, by_itself: &DirName) -> Option<Retrieve> {
     let Phase::Retrieving { id, run, parent } = &job.phase else { return None };
     let delivery = job.delivery.as_ref().filter(|d| d.parent == *parent);
-    let use_jobname = delivery.map_or(job.options.use_jobname, |d| d.use_jobname);
+    let name = match delivery {
+        Some(delivery) => DirName::of_act(delivery.use_jobname).of(job),
+        None if job.options.use_jobname => DirName::of_act(true).of(job),
+        None => by_itself.of(job),
+    };
     Some(Retrieve {
         key: job.key,
         id: *id,
         run: run.clone(),
         job_name: job.name.clone(),
         parent: parent.clone(),
-        name: dir_name(job, use_jobname),
+        name,
         exclude: delivery.map(|d| d.exclude.clone()).unwrap_or_default(),
     })
 }
@@ -341,7 +344,7 @@ fn deliver(job: &Job) -> Option<Work> {
         key: job.key,
         from: from.clone(),
         parent: delivery.parent.clone(),
-        name: dir_name(job, delivery.use_jobname),
+        name: DirName::of_act(delivery.use_jobname).of(job),
         copy: delivery.copy || delivery.noclean,
     })
 }

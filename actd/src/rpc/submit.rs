@@ -122,11 +122,7 @@ fn terms(api: &Api, p: &SubmitParams) -> Result<Terms, ApiError> {
         webdav: p.webdav.as_deref().map(|url| config.webdav_base(url)).transpose()?,
         dedupe: (!p.no_dedupe).then(Arc::default),
         results,
-        options: Options {
-            no_download: p.no_download,
-            use_jobname: p.use_jobname || config.use_jobname,
-            ..Options::default()
-        },
+        options: Options { no_download: p.no_download, use_jobname: p.use_jobname, ..Options::default() },
         batch,
         client_ref: p.client_ref.clone(),
         force: p.force,
