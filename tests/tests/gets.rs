@@ -90,3 +90,31 @@ fn two_at_a_time() {
     assert_eq!(user.read(format!("second/{hash}/out.txt")), "x\n");
     world.sandbox.wait_empty();
 }
+
+/// What came by itself is dropped with its job, and kept in the trash for a while; what somebody has got is theirs.
+#[test]
+fn logs_of_failed_jobs_that_are_cleaned() {
+    let world = World::ready_with(&[], &["fetch_failed: true"]);
+    let user = &world.user;
+    for name in ["mine", "theirs"] {
+        user.write("job.xrsl", xrsl::shell(name, "echo why; exit 3"));
+        let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    }
+    let logs = ["mine", "theirs"].map(|name| {
+        let job = user.wait_job(name, "its logs", |job| job.results.is_some());
+        std::path::PathBuf::from(job.results.expect("a directory"))
+    });
+    for dir in &logs {
+        assert_eq!((dir.parent(), dir.join("out.txt").exists()), (Some(user.results().as_path()), true), "{dir:?}");
+    }
+    let _ = user.actctl(&["get", "--noclean", "theirs"]).ok();
+    let got = user.wait_job("theirs", "its delivery", |job| {
+        job.results.as_deref().is_some_and(|dir| dir.starts_with(&user.work().display().to_string()))
+    });
+    assert_eq!(user.actctl(&["clean", "--all"]).ok().stdout, "Cleaned 2 jobs\n");
+    world.sandbox.wait_empty();
+    let name = logs[0].file_name().expect("a name");
+    assert!(!logs[0].exists() && user.results().join(".trash").join(name).join("out.txt").exists());
+    assert!(std::path::Path::new(&got.results.expect("a directory")).join("out.txt").exists());
+    assert_eq!(user.history().iter().filter(|job| job.outcome.as_deref() == Some("cleaned")).count(), 2);
+}

@@ -143,7 +143,10 @@ impl Answers {
 fn begin(job: &mut Job, action: Action, now: Time) {
     match action {
         Action::Create => apply(job, Input::BeginCreate { floor: 1 }, now),
-        Action::Retrieve => apply(job, Input::BeginRetrieve { parent: "/r".into() }, now),
+        Action::Retrieve => {
+            let parent = job.delivery.as_ref().map_or_else(|| "/r".into(), |d| d.parent.clone());
+            apply(job, Input::BeginRetrieve { parent }, now);
+        }
         other => apply(job, Input::Begin(other), now),
     }
 }
@@ -182,7 +185,8 @@ fn input() -> impl Strategy<Value = Input> {
         delivery().prop_map(|delivery| Input::Wish(Wish::Get { delivery, webdav: None })),
         any::<bool>().prop_map(|is_idle| Input::Wish(Wish::Kill { webdav: None, is_idle })),
         prop::sample::select(vec![
-            Wish::Clean { webdav: None },
+            Wish::Clean { webdav: None, is_stored: false },
+            Wish::Clean { webdav: None, is_stored: true },
             Wish::Fetch,
             Wish::Resubmit,
             Wish::DropGet,
@@ -293,7 +297,14 @@ proptest! {
             begin(&mut job, action, now);
             let is_row = action == Action::CancelRow;
             let left = job.leftovers.iter().find(|l| l.row == is_row && l.not_before <= now).map_or(5, |l| l.id);
-            apply(&mut job, answers.to(action, left), now);
+            let answer = match (answers.to(action, left), &job.phase) {
+                // They are where they were to be.
+                (Input::Retrieved(Ok(Some(_))), Phase::Retrieving { parent, .. }) => {
+                    Input::Retrieved(Ok(Some(parent.join("h"))))
+                }
+                (answer, _) => answer,
+            };
+            apply(&mut job, answer, now);
         }
     }
 

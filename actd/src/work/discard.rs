@@ -24,7 +24,12 @@ pub const TRASH: &str = ".trash";
 
 pub(super) async fn discard(hands: Arc<Inner>, key: Key, dir: PathBuf) -> Done {
     let result = blocking(move || {
-        to_trash(&dir, &hands.syncs)?;
+        let config = &hands.config();
+        if dir.exists() && Manifest::if_of(&dir, &config.state_dir, &config.instance, key).is_none() {
+            tracing::warn!(%key, dir = %dir.display(), "not this job's results any more, by their manifest: it stays");
+        } else {
+            to_trash(&dir, &hands.syncs)?;
+        }
         forget(&hands, key);
         Ok(())
     });

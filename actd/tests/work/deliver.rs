@@ -128,4 +128,10 @@ async fn stored_results_are_read_and_thrown_away() {
     assert!(!dir.exists());
     let name = dir.file_name().expect("name");
     assert_eq!(tree(&bed.results().join(".trash").join(name))["out.txt"], b"result");
+    // Something else has taken the place.
+    std::fs::create_dir(&dir).expect("mkdir");
+    std::fs::write(dir.join("notes"), "mine").expect("write");
+    let discard = Work::Discard { key: Key(1), dir: dir.clone() };
+    assert_eq!(bed.one(discard).await, (Input::Discarded(Ok(())), None));
+    assert_eq!(tree(&dir)["notes"], b"mine");
 }

@@ -128,6 +128,8 @@ pub enum Wish {
     Clean {
         /// Base URL.
         webdav: Option<String>,
+        /// Its results lie where they are downloaded to by themselves: nobody has got them.
+        is_stored: bool,
     },
     /// Have its remains fetched.
     Fetch,

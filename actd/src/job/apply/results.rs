@@ -16,13 +16,15 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
         Ok(dir) => {
             done(job);
             no_more_trouble(job);
-            let keep = is_delivery(job, dir.as_deref()) && job.delivery.as_ref().is_some_and(|d| d.noclean);
+            let delivered = is_delivery(job, dir.as_deref());
+            let leave = job.delivery.as_ref().is_some_and(|d| d.noclean);
             // Only what a person collects, or what is done, is cleaned.
-            let failed = *job.arcstate() != Arcstate::Done && job.delivery.is_none();
-            if keep || failed {
+            let failed = *job.arcstate() != Arcstate::Done && (leave || job.delivery.is_none());
+            if (delivered && leave) || failed {
                 job.saved = Some(Box::new(Saved { run, dir: dir.unwrap_or_default() }));
                 job.phase = Phase::Active { id };
-                job.delivery = None;
+                // One that was asked for while logs came by themselves is still to be brought to its place.
+                job.delivery = job.delivery.take().filter(|_| !delivered);
             } else {
                 job.phase = Phase::Retrieved { id, run, dir };
             }
@@ -55,7 +57,7 @@ fn no_more_trouble(job: &mut Job) {
 /// Whether results that lie in `dir` are where those who wait for them asked for: a download into the store may have
 /// been under way when they did.
 pub(super) fn is_delivery(job: &Job, dir: Option<&Path>) -> bool {
-    job.delivery.as_ref().is_some_and(|d| dir.is_none_or(|dir| dir.starts_with(&d.parent)))
+    job.delivery.as_ref().is_some_and(|d| dir.is_none_or(|dir| dir.parent() == Some(&d.parent)))
 }
 
 pub(super) fn cleaned(job: &mut Job, result: Result<(), Fault>, now: Time) {
@@ -90,6 +92,8 @@ pub(super) fn not_cleaned(job: &mut Job, row: Row, now: Time) {
     super::server::see(job, row, now);
     done(job);
     let delivered = then == AfterClean::Collected;
+    // It was meant for these results, not for those of another run.
+    job.wishes.clean = false;
     job.saved = dir.map(|dir| Box::new(Saved { run, dir }));
     job.phase = Phase::Active { id };
     if delivered {

@@ -57,6 +57,7 @@ pub(super) fn another_run(job: &mut Job, id: ServerId, run: &str, dir: Option<Pa
     let same = job.seen.as_ref().is_some_and(|s| *s.run == *run && s.arcstate.can_clean());
     if !same {
         job.saved = dir.map(|dir| Box::new(Saved { run: run.into(), dir }));
+        job.wishes.clean = false;
         job.phase = Phase::Active { id };
         done(job);
     }

@@ -75,6 +75,10 @@ pub(super) fn confirmed(job: &mut Job, result: Result<Option<String>, Fault>, no
 
 /// Its row vanished before it could run: a new one, a bounded number of times.
 pub(super) fn recreate(job: &mut Job, fault: &Fault, now: Time) {
+    if job.wishes.kill {
+        // It is not to run at all.
+        return gone(job, Outcome::Killed, now);
+    }
     if job.recreated >= MAX_RECREATED {
         job.error = Some(format!("{} ({MAX_RECREATED} times)", fault.why).into());
         return gone(job, Outcome::NotSubmitted, now);

@@ -18,14 +18,18 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
                 _ => {}
             }
         }
-        Wish::Clean { webdav } => {
+        Wish::Clean { webdav, is_stored } => {
             remember_webdav(job, webdav);
             match job.phase.clone() {
                 Phase::Active { id } if job.arcstate().can_clean() => {
                     let run = job.seen.as_ref().map(|s| s.run.clone()).unwrap_or_default();
-                    // What was brought of it is where it is, and is found there afterwards, too.
                     let dir = take_brought(job);
-                    job.phase = Phase::Cleaning { id, run, dir, then: AfterClean::Cleaned };
+                    // What nobody has got goes into the trash once the server is clean; what was delivered stays where
+                    // it is, and is found there afterwards, too.
+                    let to_trash = is_stored && dir.is_some() && !job.options.collected;
+                    job.wishes.clean = to_trash;
+                    let then = if to_trash { AfterClean::Store } else { AfterClean::Cleaned };
+                    job.phase = Phase::Cleaning { id, run, dir, then };
                     job.retry = Retry::default();
                 }
                 Phase::Retrieving { id, run, .. } => {

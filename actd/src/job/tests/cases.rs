@@ -231,10 +231,103 @@ fn what_was_brought_of_a_cleaned_job_is_still_known() {
     let mut job = active(failed_row(Arcstate::DoneFailed), now);
     begin(&mut job, Action::Retrieve, now);
     apply(&mut job, Input::Retrieved(Ok(Some("/r/h".into()))), now);
-    apply(&mut job, Input::Wish(Wish::Clean { webdav: None }), now);
+    apply(&mut job, Input::Wish(Wish::Clean { webdav: None, is_stored: false }), now);
     apply(&mut job, Input::Cleaned(Ok(())), now);
     assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{job:?}");
     assert_eq!(job.results(), Some(std::path::Path::new("/r/h")));
+}
+
+/// Logs that came by themselves and that nobody has got go the way of stored results; unless the job is run again meanwhile.
+#[test]
+fn what_nobody_has_got_goes_into_the_trash() {
+    let now = Time(5_000_000);
+    let brought = |collected| {
+        let mut job = active(failed_row(Arcstate::DoneFailed), now);
+        job.options.collected = collected;
+        begin(&mut job, Action::Retrieve, now);
+        apply(&mut job, Input::Retrieved(Ok(Some("/r/h".into()))), now);
+        apply(&mut job, Input::Wish(Wish::Clean { webdav: None, is_stored: true }), now);
+        job
+    };
+    let mut job = brought(false);
+    for (action, answer) in [(Action::Clean, Input::Cleaned(Ok(()))), (Action::Discard, Input::Discarded(Ok(())))] {
+        assert_eq!(next(&job, now, &POLICY), Next::Do(action));
+        assert_eq!(job.results(), Some(std::path::Path::new("/r/h")));
+        begin(&mut job, action, now);
+        apply(&mut job, answer, now);
+    }
+    assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, dir: None, .. }), "{job:?}");
+
+    let mut job = brought(false);
+    let second = Row { run: Some("https://ce/jobs/second".into()), ..done_row() };
+    apply(&mut job, Input::NotCleaned(second), now);
+    assert!(matches!(job.phase, Phase::Active { .. }) && job.wishes.is_empty(), "{job:?}");
+    // Those of a watched directory count as collected.
+    let mut job = brought(true);
+    apply(&mut job, Input::Cleaned(Ok(())), now);
+    assert!(matches!(&job.phase, Phase::Closed { outcome: Outcome::Cleaned, dir: Some(_), .. }), "{job:?}");
+}
+
+/// `get --noclean` that meets logs on their way: the server keeps the job, and the user gets them all the same.
+#[test]
+fn a_failed_job_is_left_on_the_server_as_asked() {
+    let now = Time(5_000_000);
+    let policy = Policy { fetch_failed: true, ..POLICY };
+    let mut job = active(failed_row(Arcstate::DoneFailed), now);
+    job.error = Some("words".into());
+    assert_eq!(next(&job, now, &policy), Next::Do(Action::Retrieve));
+    begin(&mut job, Action::Retrieve, now);
+    apply(&mut job, Input::Wish(Wish::Get { delivery: delivery_to("/d", true), webdav: None }), now);
+    for place in ["/r/h", "/d/h"] {
+        assert!(matches!(job.phase, Phase::Retrieving { .. }), "{job:?}");
+        apply(&mut job, Input::Retrieved(Ok(Some(place.into()))), now);
+        assert_eq!((job.phase == Phase::Active { id: 5 }, job.results()), (true, Some(std::path::Path::new(place))));
+        if place == "/r/h" {
+            assert_eq!(next(&job, now, &policy), Next::Do(Action::Retrieve));
+            begin(&mut job, Action::Retrieve, now);
+        }
+    }
+    assert_eq!((&job.delivery, matches!(next(&job, now, &policy), Next::Wait(_))), (&None, true));
+}
+
+/// A `get` at home while results come into a directory below it.
+#[test]
+fn a_store_below_the_place_of_a_delivery_is_not_that_place() {
+    let mut job = new_job(false, false);
+    let steps = good_day(&mut job, |action| {
+        let mut inputs = answer(action);
+        if action == Action::Retrieve {
+            inputs.insert(0, Input::Wish(Wish::Get { delivery: delivery_to("/", false), webdav: None }));
+        }
+        inputs
+    });
+    assert_eq!(steps.last(), Some(&Action::Deliver), "{steps:?}");
+    assert_eq!(job.results(), Some(std::path::Path::new("/d/h")));
+}
+
+/// A row that vanished before it could run is not asked for again for a job that is to be killed.
+#[test]
+fn a_killed_job_gets_no_other_row() {
+    let now = Time(5_000_000);
+    let mut job = new_job(false, true);
+    for input in [Input::BeginCreate { floor: 0 }, Input::Created(Ok(5)), Input::Begin(Action::Confirm), kill()] {
+        apply(&mut job, input, now);
+    }
+    apply(&mut job, Input::Confirmed(Err(Fault::new(Class::NoRow, "gone"))), now);
+    assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Killed, .. }), "{job:?}");
+    assert!(job.leftovers.iter().any(|l| l.webdav.is_some()), "{job:?}");
+}
+
+/// `clean` was said of the results that there were.
+#[test]
+fn a_clean_that_meets_a_new_run_is_over() {
+    let now = Time(5_000_000);
+    let mut job = active(done_row(), now);
+    begin(&mut job, Action::Retrieve, now);
+    apply(&mut job, Input::Retrieved(Ok(Some("/r/h".into()))), now);
+    apply(&mut job, Input::Wish(Wish::Clean { webdav: None, is_stored: true }), now);
+    apply(&mut job, Input::Listed(Row { run: Some("https://ce/jobs/second".into()), ..done_row() }), now);
+    assert!(matches!(job.phase, Phase::Active { .. }) && job.wishes.is_empty(), "{job:?}");
 }
 
 #[test]
@@ -247,7 +340,7 @@ fn a_job_without_files_that_is_cleaned_on_its_way_home_is_closed() {
         if wished_at == Action::Clean {
             begin(&mut job, Action::Clean, now);
         }
-        apply(&mut job, Input::Wish(Wish::Clean { webdav: None }), now);
+        apply(&mut job, Input::Wish(Wish::Clean { webdav: None, is_stored: false }), now);
         begin(&mut job, Action::Clean, now);
         apply(&mut job, Input::Cleaned(Ok(())), now);
         assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{wished_at:?}: {job:?}");
