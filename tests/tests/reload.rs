@@ -150,3 +150,48 @@ fn a_reload_that_is_asked_for_while_it_stops_does_not_cut_that_short() {
     assert!(log.contains("actd::daemon: stopped") && !log.contains("at once"), "{log}");
     assert!(log.lines().all(|line| line.starts_with("20")), "each line has its time: {log}");
 }
+
+/// Puts the authority's list into `dir`, after `before` has been done with `ca`: `openssl ca`.
+fn publish_list(world: &World, dir: &std::path::Path, before: &str, times: &str) {
+    let pki = world.sandbox.info().dir.join("pki");
+    let script = format!(
+        "cd {pki}/authority && touch index && test -e number || printf 01 >number && \
+         printf '[ca]\\ndefault_ca=a\\n[a]\\ndatabase=index\\ncrlnumber=number\\ndefault_md=sha256\\n' >cnf && \
+         ca() {{ openssl ca -config cnf -cert cert.pem -keyfile key.pem \"$@\" 2>&1; }} && {before} && \
+         ca -gencrl {times} -out {dir}/$(openssl x509 -hash -noout -in cert.pem).r0",
+        pki = pki.display(),
+        dir = dir.display()
+    );
+    let ran = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+#[test]
+fn what_a_revocation_list_names_is_refused() {
+    let mut world = World::with(&["--tls", "--workers", "many"], &[]);
+    let dir = world.user.root().join("authorities");
+    fs::create_dir(&dir).unwrap();
+    for file in fs::read_dir(&world.sandbox.info().ca_dir).unwrap().flatten() {
+        fs::copy(file.path(), dir.join(file.file_name())).unwrap();
+    }
+    world.user.set_env("X509_CERT_DIR", &dir.display().to_string());
+    publish_list(&world, &dir, "true", "-crldays 1");
+    let user = &world.user;
+    let _ = user.actctl(&["proxy"]).ok();
+    user.write("in.txt", "listed\n");
+    user.write("job.xrsl", xrsl::cat("listed", "in.txt"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    let job = user.wait_phase("1", "stored");
+    let results = std::path::PathBuf::from(job.results.expect("results"));
+    assert_eq!(fs::read_to_string(results.join("out.txt")).unwrap(), "listed\n");
+    world.sandbox.wait_empty();
+
+    let reload = || user.actctl(&["daemon", "reload"]).ok();
+    // A list that is out of date names nobody: other clients of the server would ask none at all.
+    publish_list(&world, &dir, "true", "-crl_lastupdate 20200101000000Z -crl_nextupdate 20200102000000Z");
+    let _ = reload();
+    let _ = user.actctl(&["info"]).ok();
+    publish_list(&world, &dir, "ca -revoke ../host/cert.pem", "-crldays 1");
+    let _ = reload();
+    let _ = user.actctl(&["info"]).exits(5).says(&["its CA has revoked it", "nothing was sent"]);
+}

@@ -13,6 +13,7 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Crl, X509Ref, X509StoreContextRef, X509VerifyResult};
 
 use super::Proxy;
+use crate::remote::RestTls;
 
 /// Grid CAs where Linux distributions and the IGTF put them.
 const SYSTEM_CA_DIR: &str = "/etc/grid-security/certificates";
@@ -24,13 +25,16 @@ pub struct Trust {
     ca_dir: Option<PathBuf>,
     /// When a CA or a revocation list has last been put there.
     changed: Option<SystemTime>,
+    /// There are revocation lists.
+    has_lists: bool,
 }
 
 impl Trust {
     /// With this directory of CAs (`HASH.0` files, revocation lists in `HASH.r0`), or with the system's roots only.
     pub fn new(ca_dir: Option<PathBuf>) -> Self {
         let changed = ca_dir.as_deref().and_then(last_change);
-        Self { ca_dir, changed }
+        let has_lists = ca_dir.as_deref().is_some_and(has_lists);
+        Self { ca_dir, changed, has_lists }
     }
 
     /// The directory by the customs of grid tools: `X509_CERT_DIR`; else `~/.globus/certificates` or
@@ -49,22 +53,37 @@ impl Trust {
         self.ca_dir.as_deref()
     }
 
-    /// Makes builders of REST clients that trust the same authorities. reqwest takes no directory, so its certificates are
-    /// read here, and it asks no revocation lists. What cannot be read is left out, with a warning: a server that it
-    /// stands for will be refused.
-    pub fn rest(&self) -> impl Fn() -> reqwest::ClientBuilder + use<> {
+    /// How REST clients verify servers. reqwest takes no directory, so its certificates are read here; what cannot be read
+    /// is left out, with a warning: a server that it stands for will be refused. Nor does it ask revocation lists: where
+    /// there are any, OpenSSL is set up instead. What they name is refused. One that is out of date is no reason to refuse
+    /// others: the aCT server is no part of the grid, and other clients of it ask no lists.
+    ///
+    /// # Errors
+    /// OpenSSL cannot be set up.
+    pub fn rest(&self) -> Result<RestTls, ErrorStack> {
+        if self.has_lists {
+            return self.verifying(None, true).map(RestTls::OpenSsl);
+        }
         let roots: Vec<reqwest::Certificate> = self.ca_dir.as_deref().map(roots).unwrap_or_default();
-        move || {
+        Ok(RestTls::Reqwest(Box::new(move || {
             let builder =
                 reqwest::Client::builder().tls_backend_native().tls_version_min(reqwest::tls::Version::TLS_1_2);
             roots.iter().cloned().fold(builder, reqwest::ClientBuilder::add_root_certificate)
-        }
+        })))
     }
 
     /// TLS settings for a client: TLS 1.2 or newer, certificate and host name verified. With `identity` the proxy and
     /// its whole chain are presented if the server asks. What a CA's revocation list names is refused, and, as other grid
     /// clients have it, everything of a CA whose list is out of date; a CA without a list revokes nothing.
+    ///
+    /// # Errors
+    /// OpenSSL does not take the identity, or cannot be set up.
     pub fn connector(&self, identity: Option<&Proxy>) -> Result<SslConnectorBuilder, ErrorStack> {
+        self.verifying(identity, false)
+    }
+
+    /// `old_lists`: a list that is out of date still names what it names, and nothing else follows from it.
+    fn verifying(&self, identity: Option<&Proxy>, old_lists: bool) -> Result<SslConnectorBuilder, ErrorStack> {
         // This loads the system's roots, or what SSL_CERT_FILE and SSL_CERT_DIR name.
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
@@ -78,7 +97,8 @@ impl Trust {
         builder.verify_param_mut().set_flags(X509VerifyFlags::CRL_CHECK | X509VerifyFlags::CRL_CHECK_ALL)?;
         let weak = identity.is_some_and(Proxy::is_weak);
         builder.set_verify_callback(SslVerifyMode::PEER, move |well, context| {
-            (well || has_no_list(context)) && (!weak || is_strong(context))
+            let mut tolerated = || is_only(context, NO_LIST) || (old_lists && is_only(context, OLD_LIST));
+            (well || tolerated()) && (!weak || is_strong(context))
         });
         if let Some(proxy) = identity {
             if weak {
@@ -101,13 +121,18 @@ impl Trust {
     }
 }
 
-/// Whether all that is wrong is that the CA has published no revocation list here.
-fn has_no_list(context: &mut X509StoreContextRef) -> bool {
-    let none = context.error().as_raw() == openssl_sys::X509_V_ERR_UNABLE_TO_GET_CRL;
-    if none {
+/// The CA has published no revocation list here.
+const NO_LIST: &[i32] = &[openssl_sys::X509_V_ERR_UNABLE_TO_GET_CRL];
+/// Its list is not of today.
+const OLD_LIST: &[i32] = &[openssl_sys::X509_V_ERR_CRL_HAS_EXPIRED, openssl_sys::X509_V_ERR_CRL_NOT_YET_VALID];
+
+/// Whether what is wrong is one of these and nothing else; then it is put right.
+fn is_only(context: &mut X509StoreContextRef, errors: &[i32]) -> bool {
+    let is = errors.contains(&context.error().as_raw());
+    if is {
         context.set_error(X509VerifyResult::OK);
     }
-    none
+    is
 }
 
 /// Whether the certificate that is being verified is as strong as OpenSSL's security level 2 wants it.
@@ -162,6 +187,11 @@ fn last_change(dir: &Path) -> Option<SystemTime> {
     let modified = |path: &Path| std::fs::metadata(path).ok()?.modified().ok();
     let newest = entries(dir).ok()?.filter_map(|(_, path)| modified(&path)).max();
     newest.max(modified(dir))
+}
+
+/// Whether there are revocation lists in a directory.
+fn has_lists(dir: &Path) -> bool {
+    entries(dir).is_ok_and(|mut all| all.any(|(kind, _)| kind == Kind::List))
 }
 
 /// The content of a file, unless it is larger than any of its kind.

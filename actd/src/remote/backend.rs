@@ -1,6 +1,6 @@
 //! The two HTTP clients behind [`super::http::Transport`]: reqwest for the plain REST calls to the aCT server; hyper's client
 //! with OpenSSL for hosts that want to see the proxy, where a grid CA directory is looked up by hash and
-//! `Expect: 100-continue` can be waited for. Neither follows redirects, retries, or takes a proxy from the environment.
+//! `Expect: 100-continue` can be waited for, and for all where there are revocation lists. Neither follows redirects, retries, or takes a proxy from the environment.
 
 use std::error::Error;
 use std::sync::{Arc, LazyLock};
@@ -30,6 +30,14 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type RecvBody = BoxBody<Bytes, BoxError>;
 
 type HyperClient = Client<HttpsConnector<HttpConnector>, SendBody>;
+
+/// Whom the client of the aCT server trusts, in terms of the library that is to be used.
+pub enum RestTls {
+    /// Makes builders that know all authorities.
+    Reqwest(Box<dyn Fn() -> reqwest::ClientBuilder + Send>),
+    /// Looks authorities and revocation lists up in a directory, which reqwest cannot.
+    OpenSsl(SslConnectorBuilder),
+}
 
 /// A client that makes a new connection for each request, and one that keeps some.
 #[derive(Clone)]
@@ -66,11 +74,14 @@ impl Backend {
         Ok(Self::Hyper { fresh: Box::new(fresh), pooled: Box::new(pooled) })
     }
 
-    /// For the REST calls. `tls` makes a builder that knows whom to trust.
-    pub(super) fn reqwest(
-        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
-        timeouts: &Timeouts,
-    ) -> Result<Self, RemoteError> {
+    /// For the REST calls.
+    pub(super) fn rest(tls: RestTls, timeouts: &Timeouts) -> Result<Self, RemoteError> {
+        let failed =
+            |e: &dyn Error| RemoteError::new(ErrorClass::Local, "aCT server", format!("cannot set up TLS: {e}"));
+        let tls = match tls {
+            RestTls::Reqwest(tls) => tls,
+            RestTls::OpenSsl(tls) => return Self::hyper(tls, timeouts).map_err(|e| failed(&e)),
+        };
         let connect = timeouts.connect;
         let build = move |idle: usize| {
             tls()
@@ -83,7 +94,7 @@ impl Backend {
                 .pool_max_idle_per_host(idle)
                 .pool_idle_timeout(POOL_IDLE)
                 .build()
-                .map_err(|e| RemoteError::new(ErrorClass::Local, "aCT server", format!("cannot set up TLS: {e}")))
+                .map_err(|e| failed(&e))
         };
         let fresh = build(0)?;
         let pooled: Box<dyn FnOnce() -> Option<reqwest::Client> + Send> = Box::new(move || build(POOL_SIZE).ok());

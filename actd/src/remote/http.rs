@@ -12,7 +12,7 @@ use openssl::ssl::SslConnectorBuilder;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::backend::{Backend, NoAnswer, RecvBody, SendBody};
+use super::backend::{Backend, NoAnswer, RecvBody, RestTls, SendBody};
 use super::body::{Activity, FileBody};
 use super::error::{Answer as ErrorAnswer, ErrorClass, RemoteError, classify, clean};
 use super::failure::{Failure, chain, lost};
@@ -106,12 +106,9 @@ impl Transport {
         Ok(Self { backend: Backend::hyper(tls, &timeouts)?, timeouts })
     }
 
-    /// For REST calls that need no certificate of ours. `tls` makes a builder that knows whom to trust.
-    pub(crate) fn rest(
-        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
-        timeouts: Timeouts,
-    ) -> Result<Self, RemoteError> {
-        Ok(Self { backend: Backend::reqwest(tls, &timeouts)?, timeouts })
+    /// For REST calls that need no certificate of ours.
+    pub(crate) fn rest(tls: RestTls, timeouts: Timeouts) -> Result<Self, RemoteError> {
+        Ok(Self { backend: Backend::rest(tls, &timeouts)?, timeouts })
     }
 
     /// Sends the request and waits for the head of its answer, whatever its status.

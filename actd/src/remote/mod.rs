@@ -27,6 +27,7 @@ pub mod webdav;
 mod webdav_tests;
 mod wire;
 
+pub use backend::RestTls;
 pub use body::{InputFile, Progress};
 pub use error::{AuthReason, ErrorClass, RemoteError};
 pub use file::{FileRange, RemoteFile, Validator};

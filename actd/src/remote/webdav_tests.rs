@@ -302,8 +302,12 @@ async fn revoked_weak_and_unlisted_servers() {
             let (error, hint) = ask(&server, Recipe { rsa: bits, ..usual }).await.expect_err("weak");
             assert!(error.contains("short key") && hint.contains("administrator"), "{error} {hint}");
         }
-        let client =
-            ActClient::new(server.url.clone(), None, Trust::new(Some(pki.ca_dir())).rest(), ActOptions::default());
+        let client = ActClient::new(
+            server.url.clone(),
+            None,
+            Trust::new(Some(pki.ca_dir())).rest().expect("tls"),
+            ActOptions::default(),
+        );
         let error = client.expect("client").reach().await.expect_err("weak").to_string();
         assert!(error.contains("short key"), "{error}");
         assert!(server.seen().is_empty());

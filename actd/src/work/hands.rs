@@ -65,7 +65,7 @@ impl HandsConfig {
     /// # Errors
     /// The server's URL cannot be used, or TLS cannot be set up.
     pub fn client(&self) -> Result<ActClient, RemoteError> {
-        ActClient::new(self.url.clone(), None, self.trust.rest(), self.act)
+        ActClient::new(self.url.clone(), None, set_up(self.trust.rest())?, self.act)
     }
 }
 
@@ -211,7 +211,7 @@ impl Hands {
     /// # Errors
     /// As for [`HandsConfig::client`]; then nothing has changed.
     pub fn configure(&self, new: HandsConfig) -> Result<(), RemoteError> {
-        let act = self.0.tools().act.rebuilt(new.trust.rest(), new.act)?;
+        let act = self.0.tools().act.rebuilt(set_up(new.trust.rest())?, new.act)?;
         // That took its time: they may have been equipped meanwhile.
         self.0.change_tools(|now| Tools {
             act: act.with_token_of(&now.act),
@@ -343,7 +343,11 @@ impl Inner {
 }
 
 fn connector(trust: &Trust, proxy: Option<&Proxy>) -> Result<openssl::ssl::SslConnectorBuilder, RemoteError> {
-    trust.connector(proxy).map_err(|e| RemoteError::new(ErrorClass::Local, "TLS", format!("cannot be set up: {e}")))
+    set_up(trust.connector(proxy))
+}
+
+fn set_up<T>(tls: Result<T, openssl::error::ErrorStack>) -> Result<T, RemoteError> {
+    tls.map_err(|e| RemoteError::new(ErrorClass::Local, "TLS", format!("cannot be set up: {e}")))
 }
 
 #[cfg(test)]

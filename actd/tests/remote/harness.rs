@@ -59,7 +59,7 @@ impl Sandbox {
     fn client_within(&self, seconds: u64) -> ActClient {
         let s = Duration::from_secs;
         let timeouts = Timeouts { connect: s(seconds), head: s(seconds), idle: s(seconds), total: s(60) };
-        let tls = self.trust().rest();
+        let tls = self.trust().rest().expect("tls");
         let options = ActOptions { timeouts, ..ActOptions::default() };
         ActClient::new(Url::parse(self.text("server")).expect("url"), None, tls, options).expect("client")
     }

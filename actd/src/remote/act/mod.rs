@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
+use super::backend::RestTls;
 use super::error::{AuthReason, ErrorClass, RemoteError};
 use super::http::{Answer, Call, MAX_ERROR, Reuse, SendData, Timeouts, Transport};
 use super::limit::{Lane, Limiter, Place};
@@ -105,12 +106,7 @@ impl ActClient {
     /// Without a token only [`ActClient::offer_proxy`] can succeed. `tls` decides whom to trust (see `auth::tls::Trust::rest`); it is
     /// not used for http. Fails (`Local`) for a URL that is not http(s), and for plain http to another machine unless
     /// `options.allow_http`. Opens no connection.
-    pub fn new(
-        base: Url,
-        token: Option<Secret>,
-        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
-        options: ActOptions,
-    ) -> Result<Self, RemoteError> {
+    pub fn new(base: Url, token: Option<Secret>, tls: RestTls, options: ActOptions) -> Result<Self, RemoteError> {
         let what = format!("aCT server {}", base.origin().ascii_serialization());
         let local = |detail: String| RemoteError::new(ErrorClass::Local, &what, detail);
         match base.scheme() {
@@ -154,11 +150,7 @@ impl ActClient {
     ///
     /// # Errors
     /// As for [`ActClient::new`].
-    pub fn rebuilt(
-        &self,
-        tls: impl Fn() -> reqwest::ClientBuilder + Send + 'static,
-        options: ActOptions,
-    ) -> Result<Self, RemoteError> {
+    pub fn rebuilt(&self, tls: RestTls, options: ActOptions) -> Result<Self, RemoteError> {
         let new = Self::new(self.shared.base.clone(), None, tls, options)?;
         *new.shared.clock.lock().unwrap_or_else(PoisonError::into_inner) = self.clock();
         new.shared.keeps_alive.store(self.shared.keeps_alive.load(Ordering::Relaxed), Ordering::Relaxed);

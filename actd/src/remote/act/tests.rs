@@ -20,7 +20,11 @@ fn options() -> ActOptions {
 }
 
 fn client_to(url: &Url) -> ActClient {
-    let tls = Trust::default().rest();
+    client_with(url, &Trust::default())
+}
+
+fn client_with(url: &Url, trust: &Trust) -> ActClient {
+    let tls = trust.rest().expect("tls");
     ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), tls, options()).expect("client")
 }
 
@@ -41,9 +45,17 @@ fn input(content: &[u8]) -> InputFile {
     InputFile::new(tokio::fs::File::from_std(file), content.len() as u64)
 }
 
+/// Both HTTP clients speak alike.
 #[tokio::test]
 async fn requests_are_what_the_server_expects() {
-    let (server, client) = server(|seen| match (seen.method.as_str(), seen.target.as_str()) {
+    let pki = Pki::new();
+    speaks(&Trust::new(Some(pki.ca_dir()))).await;
+    pki.revoke(&[], 3600);
+    speaks(&Trust::new(Some(pki.ca_dir()))).await;
+}
+
+async fn speaks(trust: &Trust) {
+    let (server, _) = server(|seen| match (seen.method.as_str(), seen.target.as_str()) {
         ("GET", "/info") => {
             json("200 OK", r#"{"arc":["id"],"client":["id","jobname"],"clusters":["https://ce:443/q"]}"#)
         }
@@ -60,6 +72,7 @@ async fn requests_are_what_the_server_expects() {
         _ => json("404 NOT FOUND", "{}"),
     })
     .await;
+    let client = client_with(&server.url, trust);
     assert_eq!(client.info().await.expect("info").clusters, ["https://ce:443/q"]);
     let created = client.create(&[vec!["https://ce/q".into()], vec!["x".into()]]).await.expect("create");
     assert_eq!(created, [Ok(9), Err("Unknown cluster x".to_owned())]);
@@ -202,7 +215,7 @@ async fn the_token_stays_home() {
     assert!(!format!("{client:?}").contains(TOKEN));
 
     let new = |url: &str, allow_http| {
-        let tls = Trust::default().rest();
+        let tls = Trust::default().rest().expect("tls");
         ActClient::new(Url::parse(url).expect("url"), None, tls, ActOptions { allow_http, ..options() }).map(drop)
     };
     assert!(new("http://act.example.org", false).is_err());
@@ -448,11 +461,7 @@ async fn a_proxy_is_delegated_in_two_requests() {
 async fn tls_is_verified() {
     let pki = Pki::new();
     let server = TestServer::tls(pki.acceptor(false), |_, _| Some(json("200 OK", "{}"))).await;
-    let info = async |url: &Url, trust: Trust| {
-        let tls = trust.rest();
-        let client = ActClient::new(url.clone(), Some(Secret::new(TOKEN.into())), tls, options()).expect("client");
-        client.info().await
-    };
+    let info = async |url: &Url, trust: Trust| client_with(url, &trust).info().await;
     info(&server.url, Trust::new(Some(pki.ca_dir()))).await.expect("the CA directory is used");
     let error = info(&server.url, Trust::default()).await.expect_err("unknown CA");
     assert_eq!(error.class(), &ErrorClass::Server);
@@ -462,4 +471,25 @@ async fn tls_is_verified() {
     let error = info(&wrong, Trust::new(Some(pki.ca_dir()))).await.expect_err("wrong host");
     assert!(error.to_string().contains("not trusted"), "{error}");
     assert_eq!(server.seen().len(), 1, "nothing was sent to a server that is not trusted");
+}
+
+#[tokio::test]
+async fn what_a_revocation_list_names_is_refused() {
+    let pki = Pki::new();
+    let host = pki.host(crate::auth::testpki::key(), openssl::hash::MessageDigest::sha256());
+    let server = TestServer::tls(pki.lenient(false, &host), |_, _| Some(json("200 OK", "{}"))).await;
+    let info = async || client_with(&server.url, &Trust::new(Some(pki.ca_dir()))).info().await;
+    // An old list is no reason to refuse what it does not name.
+    for (revoked, until) in [(&[][..], 3600), (&[&pki.user.0][..], 3600), (&[][..], -60)] {
+        pki.revoke(revoked, until);
+        info().await.expect("it is not named");
+    }
+    let before = server.seen().len();
+    for until in [3600, -60] {
+        pki.revoke(&[&host.0], until);
+        let error = info().await.expect_err("revoked");
+        assert_eq!(error.class(), &ErrorClass::Server);
+        assert!(error.to_string().contains("its CA has revoked it"), "{error}");
+    }
+    assert_eq!(server.seen().len(), before, "nothing was sent");
 }
