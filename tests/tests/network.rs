@@ -3,8 +3,10 @@
 
 use std::fs;
 
+use act_proto::jobs::OneParams;
+use act_proto::method::JobsLog;
 use act_tests::net::Net;
-use act_tests::{LONG, World, wait_for};
+use act_tests::{LONG, World, wait_for, xrsl};
 use serde_json::json;
 
 use crate::restart::{check, kill_after, ready, write_job};
@@ -99,4 +101,29 @@ fn a_server_that_asks_for_ten_minutes_is_left_alone_for_so_long() {
     // Both in UTC, so they compare as texts.
     let in_five_minutes = user.shell("date -u -d '+5 minutes' +%FT%T").ok().stdout;
     assert!(*until > *in_five_minutes.trim(), "{until} is before {in_five_minutes}");
+}
+
+/// A list that was made before a job was told to run again, and comes after: the job has not failed once more.
+#[test]
+fn a_list_that_comes_late_is_no_news() {
+    let world = World::ready_with(&["--workers", "many"], &["download: manual"]);
+    let user = &world.user;
+    let mark = user.root().join("mark").display().to_string();
+    let script = format!("test -e {mark} || {{ touch {mark}; exit 1; }}");
+    user.write("job.xrsl", xrsl::shell("again", &script));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    user.wait_job("again", "failed, and why", |job| job.arcstate.as_deref() == Some("failed") && job.error.is_some());
+    let log = || user.call::<JobsLog>(&OneParams { job: "1".into() }).expect("jobs.log answers").entries;
+    let failures = || log().iter().filter(|entry| entry.text.contains("on the server: failed")).count();
+    let before = failures();
+    assert!(before > 0, "{:#?}", log());
+    let late = json!({"kind": "delay", "ms": 2_000, "execute": true});
+    world.sandbox.fault(&json!({"method": "GET", "path": "/jobs", "count": 1, "fault": late}));
+    wait_for("a list on its way", LONG, || match world.sandbox.faults_applied() {
+        1 => Ok(()),
+        n => Err(n.to_string()),
+    });
+    assert_eq!(user.actctl(&["resub", "-i", "1"]).ok().stdout, "Will resubmit 1 jobs\n");
+    user.wait_arcstate("again", "done");
+    assert_eq!(failures(), before, "{:#?}", log());
 }

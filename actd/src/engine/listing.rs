@@ -192,6 +192,9 @@ impl Engine {
                 self.tell("job", Some(key), "it is gone from the server".into());
                 continue;
             }
+            if matches!(input, Input::Listed(_)) && self.is_outdated(key, listing.sent) {
+                continue;
+            }
             let input = self.with_evidence(key, input, listing.sent, now);
             self.apply(key, input, now);
             let retrieving = self.job(key).is_some_and(|j| matches!(j.phase, Phase::Retrieving { .. }));
@@ -212,6 +215,13 @@ impl Engine {
         self.suspect(listing, &ours);
         self.board.write().as_of = Some(listing.sent);
         changed
+    }
+
+    /// The server has answered a request about this job after the list was asked for: it may show the job as it was before
+    /// that, failed though it is to run again. The next list is soon.
+    fn is_outdated(&self, key: Key, sent: Time) -> bool {
+        self.touched.get(&key).is_some_and(|at| *at >= sent)
+            && self.job(key).is_some_and(|job| matches!(job.phase, Phase::Active { .. }) && job.seen.is_some())
     }
 
     /// What the lists before this one add to what it says about a job.

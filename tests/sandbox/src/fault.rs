@@ -16,6 +16,9 @@ pub enum Kind {
     Delay {
         /// Milliseconds.
         ms: u64,
+        /// Carry the request out first, so that the answer is an old one.
+        #[serde(default)]
+        execute: bool,
     },
     /// Never answer; the connection stays open until the client leaves.
     Stall {

@@ -24,10 +24,16 @@ const FILLER: &[u8] = &[b' '; 16 * 1024];
 const FLUSH: Duration = Duration::from_millis(50);
 
 pub(super) async fn apply(kind: Kind, mut call: Call, connection: &Connection) -> Response {
-    if let Kind::Delay { ms } = kind {
+    if let Kind::Delay { ms, execute } = kind {
+        let ms = Duration::from_millis(ms);
+        if execute {
+            let answer = call.run().await;
+            sleep(ms).await;
+            return answer;
+        }
         // Spawned, so that it is carried out even if the client leaves during the delay.
         let delayed = tokio::spawn(async move {
-            sleep(Duration::from_millis(ms)).await;
+            sleep(ms).await;
             call.execute().await
         });
         return delayed.await.unwrap_or_else(|_| reply::server_error());
