@@ -91,22 +91,32 @@ fn two_at_a_time() {
     world.sandbox.wait_empty();
 }
 
-/// What came by itself is dropped with its job, and kept in the trash for a while; what somebody has got is theirs.
+/// What came by itself is delivered from where it is, or dropped with its job, and kept in the trash for a while; what somebody
+/// has got is theirs.
 #[test]
-fn logs_of_failed_jobs_that_are_cleaned() {
+fn logs_of_failed_jobs_that_came_by_themselves() {
     let world = World::ready_with(&[], &["fetch_failed: true"]);
     let user = &world.user;
-    for name in ["mine", "theirs"] {
+    for name in ["mine", "theirs", "got"] {
         user.write("job.xrsl", xrsl::shell(name, "echo why; exit 3"));
         let _ = user.actctl(&["sub", "job.xrsl"]).ok();
     }
-    let logs = ["mine", "theirs"].map(|name| {
+    let logs = ["mine", "theirs", "got"].map(|name| {
         let job = user.wait_job(name, "its logs", |job| job.results.is_some());
         std::path::PathBuf::from(job.results.expect("a directory"))
     });
     for dir in &logs {
         assert_eq!((dir.parent(), dir.join("out.txt").exists()), (Some(user.results().as_path()), true), "{dir:?}");
     }
+    let downloads = || world.sandbox.journal("GET", "/jobs/*/results/*").len();
+    let before = downloads();
+    let name = logs[2].file_name().expect("a name").to_string_lossy();
+    let get = user.actctl(&["get", "got"]).ok();
+    assert_eq!(get.stdout, format!("Results for job got stored in {name}\n"));
+    assert_eq!(
+        (user.read(format!("{name}/out.txt")).as_str(), logs[2].exists(), downloads()),
+        ("why\n", false, before)
+    );
     let _ = user.actctl(&["get", "--noclean", "theirs"]).ok();
     let got = user.wait_job("theirs", "its delivery", |job| {
         job.results.as_deref().is_some_and(|dir| dir.starts_with(&user.work().display().to_string()))

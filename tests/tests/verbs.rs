@@ -95,29 +95,38 @@ fn kill_of_a_stored_job_does_nothing_and_clean_puts_results_aside() {
     let world = World::ready();
     let user = &world.user;
     user.write("job.xrsl", xrsl::shell("done", "echo precious"));
-    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
-    let job = user.wait_phase("1", "stored");
+    let places = [user.results(), user.work().join("elsewhere")];
+    for place in &places {
+        let _ = user.actctl(&["sub", "--results", &place.display().to_string(), "job.xrsl"]).ok();
+    }
+    let jobs = ["1", "2"].map(|id| user.wait_phase(id, "stored"));
     assert_eq!(user.actctl(&["kill", "-i", "1"]).ok().stdout, "Will kill 0 jobs\n");
-    assert_eq!(user.actctl(&["clean", "-i", "1"]).ok().stdout, "Cleaned 1 jobs\n");
-    user.wait_phase("j1", "closed");
-    assert!(!std::path::Path::new(&job.results.unwrap()).exists());
-    let trash = user.results().join(".trash");
-    let kept = wait_for("the results in the trash", LONG, || {
-        let found = std::fs::read_dir(&trash).ok().and_then(|mut dirs| dirs.next()).and_then(Result::ok);
-        found.ok_or_else(|| format!("{} is empty", trash.display()))
+    assert_eq!(user.actctl(&["clean", "-i", "1-2"]).ok().stdout, "Cleaned 2 jobs\n");
+    for job in jobs {
+        user.wait_phase(&job.key, "closed");
+        assert!(!std::path::Path::new(&job.results.unwrap()).exists());
+    }
+    let kept = places.map(|place| {
+        let trash = place.join(".trash");
+        let kept = wait_for("the results in the trash", LONG, || {
+            let found = std::fs::read_dir(&trash).ok().and_then(|mut dirs| dirs.next()).and_then(Result::ok);
+            found.ok_or_else(|| format!("{} is empty", trash.display()))
+        });
+        assert_eq!(std::fs::read_to_string(kept.path().join("out.txt")).unwrap(), "precious\n");
+        kept.path()
     });
-    assert_eq!(std::fs::read_to_string(kept.path().join("out.txt")).unwrap(), "precious\n");
     // After its time it goes, and nothing else that is in a directory of that name.
-    let theirs = trash.join("photos");
+    let theirs = user.results().join(".trash/photos");
     std::fs::create_dir(&theirs).unwrap();
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(30 * 86_400);
-    for dir in [&theirs, &kept.path()] {
+    for dir in kept.iter().chain([&theirs]) {
         let times = std::fs::FileTimes::new().set_modified(long_ago);
         std::fs::File::open(dir).and_then(|dir| dir.set_times(times)).unwrap();
     }
     let _ = user.actctl(&["daemon", "restart"]).ok();
-    wait_for("the trash to be emptied", LONG, || {
-        if kept.path().exists() { Err(format!("{} is there", kept.path().display())) } else { Ok(()) }
+    wait_for("the trash to be emptied", LONG, || match kept.iter().find(|dir| dir.exists()) {
+        Some(dir) => Err(format!("{} is there", dir.display())),
+        None => Ok(()),
     });
     assert!(theirs.exists());
 }

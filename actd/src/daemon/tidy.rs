@@ -37,8 +37,23 @@ fn tidy(engine: &EngineHandle, results: PathBuf, instance: &str, keep: Duration)
     // Where downloads and deliveries leave something, and, for true, where results are put into the trash, too.
     let mut places = BTreeMap::from([(results, true)]);
     let mut remember = |job: &Job| {
-        if let Some(place) = job.results().and_then(Path::parent) {
-            *places.entry(place.to_owned()).or_default() |= !is_delivered(job);
+        let stored_in = || engine.spec(job.key).map(|spec| spec.results);
+        match (&job.phase, job.results().and_then(Path::parent)) {
+            // What is not there any more may have been put into the trash.
+            (Phase::Closed { outcome: Outcome::Cleaned, .. }, None) => {
+                places.extend(stored_in().map(|place| (place, true)));
+            }
+            (phase, Some(place)) => {
+                let has_trash = places.entry(place.to_owned()).or_default();
+                *has_trash = *has_trash
+                    || match phase {
+                        Phase::Stored { .. } => true,
+                        Phase::Closed { outcome: Outcome::Collected, .. } => false,
+                        // In a directory of the user's a `.trash` is the user's, too.
+                        _ => stored_in().is_some_and(|own| own == place),
+                    };
+            }
+            (_, None) => {}
         }
     };
     engine.board.read().by_key.values().for_each(|job| remember(job));
@@ -61,11 +76,6 @@ fn tidy(engine: &EngineHandle, results: PathBuf, instance: &str, keep: Duration)
             }
         }
     }
-}
-
-/// Whether the job's results are in a directory of the user's, where a `.trash` is the user's, too.
-fn is_delivered(job: &Job) -> bool {
-    matches!(job.phase, Phase::Closed { outcome: Outcome::Collected, .. })
 }
 
 /// A job whose unfinished download is still of use: one that goes on, or one of ours that vanished from the server meanwhile,

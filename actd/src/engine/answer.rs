@@ -182,10 +182,7 @@ impl Engine {
                     let is_idle = !self.flights.contains_key(key);
                     Wish::Kill { webdav: webdav.map(str::to_owned), is_idle }
                 }
-                Verb::Clean => {
-                    let is_stored = before.results().and_then(Path::parent).is_some_and(|at| at == self.place(*key));
-                    Wish::Clean { webdav: webdav.map(str::to_owned), is_stored }
-                }
+                Verb::Clean => Wish::Clean { webdav: webdav.map(str::to_owned), is_stored: self.is_stored(&before) },
                 Verb::Fetch => Wish::Fetch,
                 Verb::Resubmit => Wish::Resubmit,
                 Verb::Adopt => Wish::Adopt,

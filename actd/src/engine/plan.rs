@@ -1,7 +1,7 @@
 //! What is begun in a turn: jobs that are ready, grouped into batches, within the limits and past the gates.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -225,6 +225,11 @@ impl Engine {
         self.reader.spec(key).map_or_else(|| self.config.results.clone(), |s| s.results)
     }
 
+    /// Whether the job's results lie there: nobody has got them.
+    pub(super) fn is_stored(&self, job: &Job) -> bool {
+        job.results().and_then(Path::parent).is_some_and(|at| at == self.place(job.key))
+    }
+
     /// Sets the phases of jobs to say that the step is under way.
     fn set_out(&mut self, action: Action, keys: &[Key], now: Time) {
         let (floor, proxyid) = {
@@ -239,9 +244,13 @@ impl Engine {
                     self.apply(*key, Input::BeginCreate { floor }, now);
                 }
                 Action::Retrieve if matches!(job.phase, Phase::Active { .. }) => {
+                    // What came by itself is found there again, and delivered from there.
+                    let here = self.is_stored(&job) && job.is_brought() && !job.options.collected;
                     let parent = match &job.delivery {
-                        Some(delivery) => delivery.parent.clone(),
-                        None => self.place(*key),
+                        Some(delivery) if !here || delivery.noclean || !delivery.exclude.is_empty() => {
+                            delivery.parent.clone()
+                        }
+                        _ => self.place(*key),
                     };
                     self.apply(*key, Input::BeginRetrieve { parent }, now);
                 }
