@@ -49,6 +49,12 @@ fn a_healthy_setup() {
     let people = world.user.actctl(&["doctor"]).ok();
     assert!(people.stdout.lines().any(|l| l.starts_with("ok    server")), "{}", people.stdout);
     world.sandbox.assert_no_violations();
+    // Results that nobody can store.
+    world.user.configure(&["results: /dev/null/results"]);
+    let _ = world.user.actctl(&["daemon", "reload"]).ok();
+    let (ran, report) = doctor(&world);
+    let (state, words) = check(&report, "disk");
+    assert!(ran.code == Some(1) && state == "fail" && words.contains("/dev/null"), "{words}");
 }
 
 #[test]

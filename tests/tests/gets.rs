@@ -51,6 +51,30 @@ fn what_cannot_be_delivered_is_said_each_time() {
     assert_eq!(get.stdout, format!("Results for job stays stored in {hash}\n"));
 }
 
+#[test]
+fn what_one_directory_cannot_take_goes_to_another() {
+    let get = |world: &World, name: &str| {
+        // Nobody can make a directory there.
+        let mut command = world.user.command(bins::program("actctl"));
+        command.args(["get", name]).current_dir("/proc");
+        let get = world.user.run(command, LONG);
+        assert_eq!(get.code, Some(1), "{get}");
+        assert!(get.stderr.contains("/proc"), "{get}");
+        world.user.actctl(&["get", name]).ok().stdout
+    };
+    // Straight from the server.
+    let world = World::ready_with(&[], &["download: manual"]);
+    let hash = done(&world, "manual");
+    assert_eq!(get(&world, "manual"), format!("Results for job manual stored in {hash}\n"));
+    world.sandbox.wait_empty();
+    // While they cannot be brought into the store.
+    let world = World::ready_with(&[], &["results: /proc/nowhere"]);
+    let hash = done(&world, "stuck");
+    world.user.wait_phase("stuck", "retrieving");
+    assert_eq!(get(&world, "stuck"), format!("Results for job stuck stored in {hash}\n"));
+    world.sandbox.wait_empty();
+}
+
 /// The last one has them; the one before is told so, and does not wait for ever.
 #[test]
 fn two_at_a_time() {

@@ -84,6 +84,14 @@ fn state(config: &Config) -> Check {
 fn disk(config: &Config) -> Check {
     // Results may not have been made yet: what counts is where they would be made.
     let there = config.results.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    let usable = if there.is_dir() { rustix::fs::access(there, may) } else { Err(rustix::io::Errno::NOTDIR) };
+    if let Err(e) = usable {
+        let what = format!("results cannot be stored in {}: {}: {e}", config.results.display(), there.display());
+        return Check::new("disk", Fail, what).hint(
+            "make that directory yours, or set `actd.results` to another; `actctl get` elsewhere works meanwhile",
+        );
+    }
     let mut worst: Option<Check> = None;
     for (dir, what) in [(there, "results"), (config.state.as_path(), "state")] {
         let found = match space(dir) {

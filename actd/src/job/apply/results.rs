@@ -10,8 +10,9 @@ pub(super) fn begin_retrieve(job: &mut Job, parent: PathBuf) {
 }
 
 pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, now: Time) {
-    let Phase::Retrieving { id, run, .. } = &job.phase else { return };
+    let Phase::Retrieving { id, run, parent } = &job.phase else { return };
     let (id, run) = (*id, run.clone());
+    let is_wanted_here = job.delivery.as_ref().map(|d| d.parent == *parent);
     match result {
         Ok(dir) => {
             done(job);
@@ -42,6 +43,17 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
             if !job.is_brought() {
                 job.saved = Some(Box::new(Saved { run, dir: PathBuf::new() }));
             }
+        }
+        Err(fault) if fault.class == Class::Local && is_wanted_here == Some(true) => {
+            // Whoever asked is told, and may ask for them in another directory.
+            retry_later(job, &fault, now);
+            job.delivery = None;
+            job.phase = Phase::Active { id };
+        }
+        Err(fault) if matches!(fault.class, Class::Local | Class::DiskFull) && is_wanted_here == Some(false) => {
+            // They cannot be had in this directory, and somebody waits for them in another: there it begins anew.
+            retry_later(job, &fault, now);
+            job.phase = Phase::Active { id };
         }
         Err(fault) => retry_later(job, &fault, now),
     }

@@ -45,6 +45,55 @@ fn a_delivery_asked_for_at_any_moment_is_made() {
     }
 }
 
+/// The store may lie below the directory that they are asked for in.
+#[test]
+fn a_delivery_to_above_the_store_is_made() {
+    for noclean in [false, true] {
+        let mut job = new_job(false, false);
+        let mut asked = false;
+        let steps = good_day(&mut job, |action| {
+            let mut inputs = answer(action);
+            if action == Action::Retrieve && !asked {
+                asked = true;
+                inputs.insert(0, Input::Wish(Wish::Get { delivery: delivery_to("/", noclean), webdav: None }));
+            }
+            inputs
+        });
+        assert_eq!(steps.last(), Some(&Action::Deliver), "{noclean}: {steps:?}");
+        assert!(job.delivery.is_none(), "{noclean}: {job:?}");
+    }
+}
+
+/// A directory that cannot take results keeps nobody from having them in another one.
+#[test]
+fn results_go_elsewhere_when_a_directory_cannot_take_them() {
+    let now = Time(5_000_000);
+    let get = |parent| Input::Wish(Wish::Get { delivery: delivery_to(parent, false), webdav: None });
+    let begin = |parent: &str| Input::BeginRetrieve { parent: parent.into() };
+    for class in [Class::Local, Class::DiskFull] {
+        // Asked for while the store cannot be written, or after a first directory could not be.
+        for first in [None, Some("/bad")] {
+            let mut job = active(done_row(), now);
+            if let Some(first) = first {
+                apply(&mut job, get(first), now);
+            }
+            apply(&mut job, begin("/bad"), now);
+            apply(&mut job, Input::Retrieved(Err(Fault::new(class, "no"))), now);
+            assert!(matches!(next(&job, now, &POLICY), Next::Wait(_)), "no busy loop: {job:?}");
+            apply(&mut job, get("/d"), now);
+            for (minutes, input) in (1..).zip([Input::Retrieved(Err(Fault::new(class, "no"))), begin("/d")]) {
+                let now = now.plus(minutes * 60_000);
+                assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Retrieve), "{job:?}");
+                apply(&mut job, input, now);
+            }
+            assert!(
+                matches!(&job.phase, Phase::Retrieving { parent, .. } if parent.ends_with("d")),
+                "{class:?}: {job:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_failure_once_still_ends_the_same() {
     for failing in [Action::Create, Action::Upload, Action::Confirm, Action::Retrieve, Action::Clean, Action::Sweep] {
