@@ -215,6 +215,7 @@ impl Daemon {
             columns: rpc::stat::Cache::default(),
             needs: rpc::credential::NeedsCache::default(),
             closed: rpc::look::ClosedRevs::default(),
+            made_up: rpc::submit::MadeUp::default(),
             calls: std::sync::atomic::AtomicU64::new(0),
         });
         let serving = tokio::spawn(rpc::serve(socket, api, closing.clone()));

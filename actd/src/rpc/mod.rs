@@ -18,7 +18,7 @@ mod peer;
 mod register;
 mod session;
 pub mod stat;
-mod submit;
+pub mod submit;
 mod table;
 mod xrsl;
 
@@ -109,6 +109,8 @@ pub struct Api {
     pub needs: credential::NeedsCache,
     /// When jobs were closed, in revisions.
     pub closed: look::ClosedRevs,
+    /// Names of batches.
+    pub made_up: submit::MadeUp,
     /// Calls since the start.
     pub calls: AtomicU64,
 }

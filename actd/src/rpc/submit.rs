@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use act_proto::error::{ApiError, Kind};
@@ -50,10 +50,16 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
     }
     let terms = Terms { lifetime: left.filter(|_| p.fits_lifetime), ..terms(&api, &p)? };
     let rev = api.engine.board.read().rev;
-    let batch = terms.batch.clone();
+    let mut batch = terms.batch.clone();
     let descriptions = std::mem::take(&mut p.descriptions);
     let checked = check(&api, descriptions, terms).await?;
     let server = api.config.get().server.clone();
+    let job = |key: Key| api.engine.job(key);
+    // What an earlier call of this name left out joins what it submitted.
+    let earlier = checked.iter().find_map(|(_, c)| if let Outcome::Known(key) = c.outcome { job(key) } else { None });
+    if let Some(name) = earlier.and_then(|j| j.batch.clone()) {
+        batch = name.into();
+    }
 
     let mut items = Vec::with_capacity(checked.len());
     let mut new: Vec<NewJob> = Vec::new();
@@ -64,15 +70,22 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
             Outcome::New(job) if p.dry_run => item.plan = Some(intake::plan(&job, &server)),
             Outcome::New(job) => {
                 places.push(items.len());
-                new.push(*job);
+                new.push(NewJob { batch: batch.clone(), ..*job });
             }
-            Outcome::Known(key) => item.key = Some(key.to_string()),
+            Outcome::Known(key) => {
+                item.key = Some(key.to_string());
+                item.name = job(key).and_then(|j| j.name.as_deref().map(str::to_owned)).or(item.name);
+            }
             Outcome::Refused(why) => item.error = Some(why),
         }
         items.push(item);
     }
     if !new.is_empty() {
         let keys = api.engine.submit(new).await?;
+        // Another call of this name may have come first.
+        if let Some(name) = keys.first().and_then(|key| job(*key)?.batch.clone()) {
+            batch = name.into();
+        }
         for (place, key) in places.into_iter().zip(keys) {
             if let Some(item) = items.get_mut(place) {
                 item.key = Some(key.to_string());
@@ -130,13 +143,26 @@ fn terms(api: &Api, p: &SubmitParams) -> Result<Terms, ApiError> {
     })
 }
 
-/// The moment, and a number if another batch has that name.
+/// The name that was made up last: its moment, and its number among those of that moment.
+#[derive(Debug, Default)]
+pub struct MadeUp(Mutex<(String, u32)>);
+
+/// The moment, and a number if another batch has that name, or is about to.
 fn made_up_batch(api: &Api) -> String {
     let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let board = api.engine.board.read();
     let taken = |name: &str| board.by_key.values().any(|j| j.batch.as_deref() == Some(name));
-    let numbered = (2..1_000).map(|n| format!("{now}-{n}"));
-    std::iter::once(now.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(now)
+    let mut last = api.made_up.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.0 != now {
+        *last = (now.clone(), 0);
+    }
+    loop {
+        last.1 += 1;
+        let name = if last.1 == 1 { now.clone() } else { format!("{now}-{}", last.1) };
+        if !taken(&name) {
+            return name;
+        }
+    }
 }
 
 /// Reads and judges the descriptions, off the async threads: each stats its inputs.

@@ -149,13 +149,19 @@ fn jobs_are_taken_and_wait_while_the_server_is_away() {
     let mut daemon = home.serve(&[]);
     let first = home.connect().call("jobs.submit", &submit);
     assert_eq!(first["result"]["items"][0]["key"], "j1", "{first}");
+    assert_eq!(first["result"]["batch"], "b1", "{first}");
     daemon.signal("KILL");
     daemon.ended(SOON);
 
     let _again = home.serve(&[]);
     let mut client = home.connect();
+    // Whatever stands there by now.
+    let changed = json!({"text": "&(executable=/bin/true)(jobname=other)(walltime=5)", "base_dir": "/"});
+    let submit = json!({"descriptions": [changed], "client_ref": "once"});
     let second = client.call("jobs.submit", &submit);
-    assert_eq!(second["result"]["items"][0]["key"], "j1", "the same name is the same job: {second}");
+    let item = &second["result"]["items"][0];
+    assert_eq!(item["key"], "j1", "the same name is the same job: {second}");
+    assert_eq!((&item["name"], &second["result"]["batch"]), (&json!("waits"), &json!("b1")), "{second}");
     let list = client.call("jobs.list", &json!({"filter": {"select": ["@b1"]}}));
     let job = &list["result"]["items"][0];
     assert_eq!((&job["phase"], &job["name"]), (&json!("queued"), &json!("waits")), "{list}");

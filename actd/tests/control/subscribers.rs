@@ -181,7 +181,8 @@ fn one_reference_is_one_submission_however_often_and_from_wherever() {
             std::thread::spawn(move || {
                 let params = json!({"descriptions": descriptions(5), "client_ref": "the same"});
                 let reply = client.call("jobs.submit", &params);
-                reply["result"]["items"].as_array().expect("items").iter().map(|i| i["key"].to_string()).collect()
+                let keys = reply["result"]["items"].as_array().expect("items").iter().map(|i| i["key"].to_string());
+                keys.chain([reply["result"]["batch"].to_string()]).collect()
             })
         })
         .collect();
@@ -189,6 +190,27 @@ fn one_reference_is_one_submission_however_often_and_from_wherever() {
     assert_eq!(answers.len(), 1, "everybody is told of the same jobs: {answers:?}");
     let list = home.connect().call("jobs.list", &json!({}));
     assert_eq!(list["result"]["items"].as_array().map(Vec::len), Some(5));
+}
+
+#[test]
+fn submissions_at_the_same_moment_are_batches_of_their_own() {
+    let home = Home::new();
+    let _daemon = home.serve(&[]);
+    let threads: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = home.connect();
+            std::thread::spawn(move || {
+                let reply = client.call("jobs.submit", &json!({"descriptions": descriptions(1)}));
+                reply["result"]["batch"].as_str().map(str::to_owned).expect("a batch")
+            })
+        })
+        .collect();
+    let batches: BTreeSet<String> = threads.into_iter().map(|t| t.join().expect("an answer")).collect();
+    assert_eq!(batches.len(), 20, "{batches:?}");
+    for batch in batches {
+        let list = home.connect().call("jobs.list", &json!({"filter": {"select": [format!("@{batch}")]}}));
+        assert_eq!(list["result"]["items"].as_array().map(Vec::len), Some(1), "{list}");
+    }
 }
 
 #[test]
