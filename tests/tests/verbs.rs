@@ -149,6 +149,24 @@ fn a_kill_that_names_nothing_kills_nothing() {
     world.sandbox.wait_state(1, "cancelled");
 }
 
+/// Nobody knows what its output is called until it has been looked at, long after it was first asked for.
+#[test]
+fn run_shows_what_a_job_said_before_it_failed() {
+    let world = World::ready_with(&["--delays", "submitting=2000"], &[]);
+    world.user.write("job.xrsl", xrsl::shell("brief", "echo said; exit 3"));
+    let run = world.user.actctl(&["run", "job.xrsl"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(3), "said\n"), "{run}");
+    // One that throws its errors away has none to show.
+    world.user.write("job.xrsl", "&(executable=/bin/false)(stdout=out.txt)(jobname=quiet)(walltime=1)");
+    let run = world.user.actctl(&["run", "job.xrsl"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run}");
+    let cat = world.user.actctl(&["cat", "-e", "quiet"]);
+    assert_eq!((cat.code, cat.stdout.as_str()), (Some(1), ""), "{cat}");
+    assert!(cat.stderr.contains("not yet available"), "{cat}");
+    let cat = world.user.actctl(&["cat", "quiet", "--file", "../out.txt"]);
+    assert_eq!(cat.code, Some(2), "{cat}");
+}
+
 #[test]
 fn cat_shows_output_while_running_and_after() {
     let world = World::ready();

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::Api;
 use super::look::one;
 use super::register::register as add;
+use crate::fsutil::RelPath;
 use crate::job::fault::{Class, Fault};
 use crate::job::next::{Action, Next, next};
 use crate::job::{Job, Phase, Time};
@@ -52,6 +53,9 @@ async fn cat(api: &Api, p: CatParams) -> Result<CatReply, ApiError> {
             Kind::BadParams,
             "`file` is missing: stdout, stderr, or a path among the job's files",
         ));
+    }
+    if !matches!(p.file.as_str(), "stdout" | "stderr") {
+        RelPath::new(&p.file).map_err(|e| ApiError::new(Kind::BadParams, e.to_string()))?;
     }
     let job = one(api, &p.job)?;
     let length = p.length.unwrap_or(MAX_PIECE).clamp(1, MAX_PIECE);
@@ -115,10 +119,14 @@ async fn remote(api: &Api, job: &Arc<Job>, p: &CatParams, length: u64) -> Result
 async fn session(api: &Api, job: &Job) -> Result<Option<(SessionJob, Option<String>, Option<String>)>, ApiError> {
     let (Some(id), true) = (job.id(), job.on_server()) else { return Ok(None) };
     let arc = ["JobID", "cluster", "IDFromEndpoint", "StdOut", "StdErr"];
-    let rows = api.columns.read(&api.hands, &[id], &[], &arc, NAMES).await?;
+    // They come with the job's first states: an answer from before its last change may lack them.
+    let unchanged = u64::try_from(Time::now().since(job.changed)).map_or(Duration::ZERO, Duration::from_millis);
+    let rows = api.columns.read(&api.hands, &[id], &[], &arc, NAMES.min(unchanged)).await?;
     let Some(row) = rows.get(&id) else { return Ok(None) };
     let text = |name: &str| row.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-    let (stdout, stderr) = (text("a_StdOut"), text("a_StdErr"));
+    // What a job throws away has no name.
+    let output = |name: &str| text(name).filter(|file| file != "/dev/null");
+    let (stdout, stderr) = (output("a_StdOut"), output("a_StdErr"));
     let place = match (text("a_JobID"), text("a_cluster"), text("a_IDFromEndpoint")) {
         (Some(run), _, _) => SessionJob::Run(run),
         (None, Some(cluster), Some(id)) => SessionJob::At { cluster, id },
