@@ -16,7 +16,7 @@ use act_proto::method::{JobsKill, JobsSubmit};
 
 use crate::cli_jobs::Sub;
 use crate::ctx::{Ctx, Session};
-use crate::failure::{CREDENTIAL, Failure, INTERRUPTED, LOCAL, SERVER};
+use crate::failure::{CREDENTIAL, DESCRIPTION, Failure, INTERRUPTED, LOCAL, SERVER};
 use crate::follow::{Fate, Item, Submission};
 use crate::progress::Progress;
 use crate::sweep::{rows_of, rows_of_ranges};
@@ -65,7 +65,8 @@ impl Input {
         };
         for (index, file) in args.files.iter().enumerate() {
             let path = file.display().to_string();
-            match read(file).and_then(|text| sweep(&path, text, rows.as_deref())) {
+            let text = read(file);
+            match text.and_then(|text| sweep(&path, text, rows.as_deref()).map_err(|why| (why, DESCRIPTION))) {
                 Ok(all) => {
                     for (path, text) in all {
                         if json_len(&text) > MAX_BYTES {
@@ -75,7 +76,7 @@ impl Input {
                         }
                     }
                 }
-                Err(why) => refused.push((index, Item::refused(&path, None, why, LOCAL))),
+                Err((why, exit)) => refused.push((index, Item::refused(&path, None, why, exit))),
             }
         }
         let params = SubmitParams {
@@ -217,7 +218,8 @@ fn known_as(path: &str) -> String {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// The text of a description, or why there is none, with the exit code for that.
+fn read(path: &Path) -> Result<String, (String, u8)> {
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64;
     let read = if path == Path::new("-") {
@@ -225,17 +227,18 @@ fn read(path: &Path) -> Result<String, String> {
     } else {
         File::open(path).and_then(|f| f.take(limit).read_to_end(&mut bytes))
     };
-    read.map_err(|e| format!("cannot be read: {e}"))?;
+    read.map_err(|e| (format!("cannot be read: {e}"), LOCAL))?;
     if bytes.len() as u64 == limit {
-        return Err(TOO_LARGE.into());
+        return Err((TOO_LARGE.into(), LOCAL));
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = 1 + e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count();
         let byte = e.as_bytes()[at];
-        format!(
+        let why = format!(
             "is not UTF-8: byte {byte:#04x} in line {line}; convert it, for example with `iconv -f latin1 -t utf-8`"
-        )
+        );
+        (why, DESCRIPTION)
     })
 }
 

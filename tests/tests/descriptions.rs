@@ -61,9 +61,11 @@ fn each_row_of_a_file_is_a_job() {
 fn a_sweep_that_uses_no_column_sends_nothing() {
     let world = World::ready();
     world.user.write("job.xrsl", "&(executable=/bin/true)(walltime=5)");
-    let ran = world.user.actctl(&["sub", "job.xrsl", "--range", "i=0..9"]);
-    assert_ne!(ran.code, Some(0), "{}", ran.stdout);
+    let ran = world.user.actctl(&["sub", "job.xrsl", "--range", "i=0..9"]).exits(4);
     assert!((ran.stdout + &ran.stderr).contains("none of the variables i"));
+    std::fs::write(world.user.work().join("latin1.xrsl"), b"&(executable=/bin/true)(jobname=\"caf\xe9\")").unwrap();
+    let ran = world.user.actctl(&["sub", "latin1.xrsl"]).exits(4);
+    assert!(ran.stdout.contains("not UTF-8"), "{ran}");
     assert!(world.sandbox.jobs().is_empty());
 }
 

@@ -115,6 +115,10 @@ fn the_verbs_of_actctl() {
     let _ = user.actctl(&["dir", "rm", "box"]).ok();
     assert_eq!(user.actctl(&["dir", "rm", "box"]).code, Some(1));
     assert_eq!(user.actctl(&["dir", "add", "absent"]).code, Some(6));
+    // Nobody can make anything there.
+    let add = user.actctl(&["dir", "add", "/proc"]).ok();
+    assert!(add.stderr.contains("it is paused: "), "{add}");
+    let _ = user.actctl(&["dir", "rm", "/proc"]).ok();
 }
 
 #[test]

@@ -27,6 +27,10 @@ pub async fn run(ctx: &Ctx, follow: bool, lines: usize, request: Option<&str>) -
     {
         return Err(Failure::usage(format!("`{id}` is no request id")).hint("they look like 3f2a1-17"));
     }
+    if ctx.out.json {
+        return Err(Failure::usage("`daemon logs` gives lines as they were written, no JSON")
+            .hint("`events --json` tells what happens"));
+    }
     let instance = ctx.instance()?;
     if instance.name == "default" && (service::is_active(SERVICE).await || service::is_enabled(SOCKET).await) {
         return Err(journal(follow, lines, request));

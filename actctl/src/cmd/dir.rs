@@ -1,5 +1,7 @@
 //! `dir`: watched directories. A description that is put into one is submitted by the daemon.
 
+use std::time::Duration;
+
 use act_proto::dirs::{AddParams, Dir, OneParams};
 use act_proto::method::{DirsAdd, DirsList, DirsPause, DirsResume, DirsRm};
 use serde_json::json;
@@ -10,6 +12,10 @@ use crate::failure::{Failure, OK, Outcome};
 use crate::pick::duration;
 use crate::submit::absolute;
 use crate::table;
+
+/// How often a new directory is looked at until it is open, and how long between.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the verb.
 ///
@@ -46,9 +52,23 @@ async fn add(ctx: &Ctx, args: &DirAdd) -> Outcome {
         sweep_s: sweep.map(|time| time.as_secs()),
         poll: args.poll,
     };
+    let mut session = ctx.session().await?;
     // The same call again has the same outcome.
-    let dir = ctx.session().await?.repeat::<DirsAdd>(&params).await?;
-    said(ctx, &dir, "is watched")
+    let mut dir = session.repeat::<DirsAdd>(&params).await?;
+    // A moment later it is open, or cannot be opened.
+    for _ in 0..LOOKS {
+        if dir.state != "paused" {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        let list = session.call::<DirsList>(&Default::default()).await?;
+        dir = list.items.into_iter().find(|d| d.path == dir.path).unwrap_or(dir);
+    }
+    said(ctx, &dir, "is watched")?;
+    if dir.state == "paused" {
+        ctx.out.warn(&format!("it is paused: {}", dir.reason.as_deref().unwrap_or("see `actctl dir list`")));
+    }
+    Ok(OK)
 }
 
 async fn list(ctx: &Ctx) -> Outcome {

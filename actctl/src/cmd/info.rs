@@ -20,7 +20,9 @@ pub async fn run(ctx: &Ctx) -> Outcome {
         }))?;
         return Ok(OK);
     }
-    let mut text = format!("aCT server URL: {}\nClusters:\n", info.url);
+    // As the user named it, as act does: the config file may name it in another way.
+    let url = ctx.selection.server.as_ref().unwrap_or(&info.url);
+    let mut text = format!("aCT server URL: {url}\nClusters:\n");
     for cluster in &info.clusters {
         text.push_str(cluster);
         text.push('\n');

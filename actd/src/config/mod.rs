@@ -468,10 +468,11 @@ impl Config {
     /// The WebDAV base that a `--webdav` means: the config's if it is empty.
     ///
     /// # Errors
-    /// [`Kind::BadConfig`]: no URL, or none in the config.
+    /// [`Kind::BadParams`]: no URL. [`Kind::BadConfig`]: none in the config.
     pub fn webdav_base(&self, text: &str) -> Result<String, ApiError> {
         if !text.is_empty() {
-            return values::webdav_base(text).map_err(|why| ApiError::new(Kind::BadConfig, why));
+            let hint = "write it as https://HOST/DIR; without a URL, the config's is taken";
+            return values::webdav_base(text).map_err(|why| ApiError::new(Kind::BadParams, why).hint(hint));
         }
         self.webdav.clone().ok_or_else(|| {
             ApiError::new(Kind::BadConfig, "--webdav without a URL needs a line `webdav:` in the config file")

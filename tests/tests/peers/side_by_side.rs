@@ -51,6 +51,7 @@ fn stat_and_info_print_the_same() {
     let world = world();
     let act = Act::new(&world.user, &world.sandbox.info().proxy);
     same(&world, &act, &["info"]);
+    same(&world, &act, &["--server", &format!("{}/", world.sandbox.info().server), "info"]);
     for args in [
         &["stat"][..],
         &["stat", "-a"],
