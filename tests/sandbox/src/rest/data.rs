@@ -55,10 +55,12 @@ pub(super) async fn put(
 }
 
 async fn store(path: &Path, body: Body, limit: Option<u64>, received: &mut u64) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).await?;
-    }
-    let mut file = fs::File::create(path).await?;
+    let place = path.to_owned();
+    let create = move || {
+        place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::File::create(place)
+    };
+    let mut file = fs::File::from_std(tokio::task::spawn_blocking(create).await.map_err(io::Error::other)??);
     let mut chunks = body.into_data_stream();
     while let Some(Ok(chunk)) = chunks.next().await {
         let room = limit.map_or(u64::MAX, |limit| limit - *received);

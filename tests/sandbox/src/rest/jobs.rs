@@ -86,7 +86,7 @@ pub(super) fn list(shared: &Shared, proxyid: i64, query: &Query) -> Response {
                 text.push_str(if index > 0 { ",\"" } else { "\"" });
                 text.push_str(key);
                 text.push_str("\":");
-                reply::escape(&value.to_string(), &mut text);
+                value.write(&mut text);
             }
             text.push('}');
         }

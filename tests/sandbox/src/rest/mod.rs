@@ -190,7 +190,9 @@ impl Call {
                 shared.journal.note(seq, |entry| entry.body_len = received);
                 response
             }
-            (Route::Results { id, path }, _) => results::get(&shared, proxyid, id, &path, &parts.headers).await,
+            (Route::Results { id, path }, _) => {
+                blocking(move || results::get(&shared, proxyid, id, &path, &parts.headers)).await
+            }
             (Route::Redirect(_) | Route::Unknown, _) => reply::html(StatusCode::NOT_FOUND),
         })
     }

@@ -1,8 +1,8 @@
 //! GET /jobs/ID/results/PATH: listings of one directory, and files with ETag, ranges and conditions.
 
 use std::{
-    fs::Metadata,
-    io,
+    fs::{File, Metadata},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,17 +11,17 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use httpdate::{fmt_http_date, parse_http_date};
 use serde_json::json;
-use tokio::{
-    fs,
-    io::{AsyncReadExt, AsyncSeekExt, SeekFrom},
-};
+use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use super::{data::inside, reply};
 use crate::shared::Shared;
 
-/// Answers one request for a listing (path empty or ending in `/`) or a file.
-pub(super) async fn get(shared: &Shared, proxyid: i64, id: i64, name: &[u8], headers: &HeaderMap) -> Response {
+/// The largest piece of a file that is read at once. Tens of thousands of small files are an everyday download.
+const SMALL: u64 = 64 << 10;
+
+/// Answers one request for a listing (path empty or ending in `/`) or a file. Blocks.
+pub(super) fn get(shared: &Shared, proxyid: i64, id: i64, name: &[u8], headers: &HeaderMap) -> Response {
     let not_found = |msg: &str| reply::message(StatusCode::NOT_FOUND, msg);
     let results: Option<PathBuf> = shared.read(|state| {
         let job = state.own(proxyid, id)?;
@@ -38,10 +38,9 @@ pub(super) async fn get(shared: &Shared, proxyid: i64, id: i64, name: &[u8], hea
             _ => not_found("Output directory does not exist"),
         };
     }
-    let Some(path) = place.filter(|path| path.is_file()) else { return not_found("Output file does not exist") };
-    match file(&path, headers).await {
-        Ok(response) => response,
-        Err(_) => not_found("Output file does not exist"),
+    match place.map(|path| file(&path, headers)) {
+        Some(Ok(response)) => response,
+        _ => not_found("Output file does not exist"),
     }
 }
 
@@ -60,9 +59,13 @@ fn listing(dir: &Path) -> io::Result<(Vec<String>, Vec<String>)> {
     Ok((dirs, files))
 }
 
-async fn file(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
-    let mut file = fs::File::open(path).await?;
-    let meta = file.metadata().await?;
+fn file(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
+    // A pipe is no output, and opening one would block.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut file = File::open(path)?;
+    let meta = file.metadata()?;
     let size = meta.len();
     let modified = meta.modified()?;
     let etag = etag(path, &meta)?;
@@ -108,8 +111,15 @@ async fn file(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
         }
     };
     insert(response.headers_mut(), header::CONTENT_LENGTH, length.to_string());
-    file.seek(SeekFrom::Start(start)).await?;
-    *response.body_mut() = Body::from_stream(ReaderStream::with_capacity(file.take(length), 64 * 1024));
+    file.seek(SeekFrom::Start(start))?;
+    *response.body_mut() = if length <= SMALL {
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes)?;
+        Body::from(bytes)
+    } else {
+        let rest = tokio::fs::File::from_std(file).take(length);
+        Body::from_stream(ReaderStream::with_capacity(rest, 64 * 1024))
+    };
     Ok(response)
 }
 
