@@ -9,6 +9,7 @@ use act_proto::daemon::RequestsParams;
 use act_proto::instance::Selection;
 use act_proto::method::DaemonRequests;
 use act_proto::{ApiError, Client, Instance, Kind, Method};
+use serde::de::DeserializeOwned;
 
 use crate::cli::Global;
 use crate::connect::{self, Start};
@@ -124,10 +125,18 @@ impl Session<'_> {
     /// # Errors
     /// The daemon's error.
     pub async fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, Failure> {
+        self.call_into::<M, M::Reply>(params).await
+    }
+
+    /// The same, the reply read into a type of the caller's, which may leave out what it does not need.
+    ///
+    /// # Errors
+    /// The daemon's error.
+    pub async fn call_into<M: Method, R: DeserializeOwned>(&mut self, params: &M::Params) -> Result<R, Failure> {
         if M::CHANGES {
-            return Ok(self.once::<M>(params).await?);
+            return Ok(self.once::<M, R>(params).await?);
         }
-        self.repeat::<M>(params).await
+        self.again::<M, R>(params).await
     }
 
     /// Calls a method that may be called again if its answer is lost.
@@ -135,10 +144,14 @@ impl Session<'_> {
     /// # Errors
     /// The daemon's error.
     pub async fn repeat<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, Failure> {
+        self.again::<M, M::Reply>(params).await
+    }
+
+    async fn again<M: Method, R: DeserializeOwned>(&mut self, params: &M::Params) -> Result<R, Failure> {
         let since = Instant::now();
         let mut pause = Duration::from_millis(100);
         loop {
-            match self.once::<M>(params).await {
+            match self.once::<M, R>(params).await {
                 Err(e) if e.data.kind == Kind::Stopping && since.elapsed() < RECONNECT_FOR => {
                     self.ctx.out.debug(&format!("{}: connecting again", e.message));
                     tokio::time::sleep(pause).await;
@@ -161,12 +174,12 @@ impl Session<'_> {
         }
     }
 
-    async fn once<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ApiError> {
+    async fn once<M: Method, R: DeserializeOwned>(&self, params: &M::Params) -> Result<R, ApiError> {
         let began = Instant::now();
         let mut result = if self.ctx.out.verbose > 0 {
-            self.watched(self.client.call::<M>(params)).await
+            self.watched(self.client.call_into::<M, R>(params)).await
         } else {
-            self.client.call::<M>(params).await
+            self.client.call_into::<M, R>(params).await
         };
         // These parameters are made from types: a daemon that does not know one is older than this program.
         if let Err(e) = &mut result

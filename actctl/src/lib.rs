@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod failure;
 pub mod follow;
 pub mod gate;
+pub mod grid;
 pub mod ids;
 pub mod lsp;
 pub mod out;

@@ -1,8 +1,8 @@
 //! Tables as text: act's own layout, cell for cell, and a plain one for what act does not have. No IO.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
+
+use crate::grid::Grid;
 
 /// A table in act's layout: columns as wide as their widest cell, where "nothing" is as wide as Python's `None` but
 /// printed as `''`; a blank after every cell, also the last; a rule without one. Without rows it is empty.
@@ -10,23 +10,20 @@ use serde_json::Value;
 /// `columns` may hold one twice: it is printed twice, but counts once for the length of the rule, as in act. Columns of
 /// the two tables of the server are different columns though their names are equal.
 #[must_use]
-pub fn act(client: &[String], arc: &[String], rows: &[Vec<Value>]) -> String {
-    if rows.is_empty() {
+pub fn act(client: &[String], arc: &[String], grid: &Grid) -> String {
+    if grid.is_empty() {
         return String::new();
     }
     let columns: Vec<(bool, &str)> =
         client.iter().map(|c| (false, c.as_str())).chain(arc.iter().map(|c| (true, c.as_str()))).collect();
-    let null = Value::Null;
-    let cells: Vec<Cell<'_>> =
-        rows.iter().flat_map(|row| (0..columns.len()).map(|i| cell(row.get(i).unwrap_or(&null)))).collect();
     let mut widths: Vec<usize> = columns.iter().map(|(_, head)| head.chars().count()).collect();
-    for row in cells.chunks(columns.len().max(1)) {
+    for row in grid.rows() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.counted.max(*width);
         }
     }
     let line = widths.iter().map(|width| width + 1).sum::<usize>() + 1;
-    let mut out = String::with_capacity(line * (rows.len() + 2));
+    let mut out = String::with_capacity(line * (grid.len() + 2));
     for ((_, head), width) in columns.iter().zip(&widths) {
         pad(&mut out, head, head.chars().count(), *width);
     }
@@ -35,33 +32,13 @@ pub fn act(client: &[String], arc: &[String], rows: &[Vec<Value>]) -> String {
     let rule = unique.iter().map(|i| widths[*i]).sum::<usize>() + unique.len().saturating_sub(1);
     out.extend(std::iter::repeat_n('-', rule));
     out.push('\n');
-    for row in cells.chunks(columns.len().max(1)) {
-        for (cell, width) in row.iter().zip(&widths) {
-            pad(&mut out, &cell.text, cell.width, *width);
+    for row in grid.rows() {
+        for (cell, width) in row.zip(&widths) {
+            pad(&mut out, cell.text, cell.width, *width);
         }
         out.push('\n');
     }
     out
-}
-
-/// What is printed, how many characters that is, and how many act counts for it.
-struct Cell<'a> {
-    text: Cow<'a, str>,
-    width: usize,
-    counted: usize,
-}
-
-/// A cell as act prints it.
-fn cell(value: &Value) -> Cell<'_> {
-    let (text, empty): (Cow<'_, str>, bool) = match value {
-        Value::Null => ("None".into(), true),
-        Value::Bool(b) => (if *b { "True" } else { "False" }.into(), !b),
-        Value::Number(n) => (n.to_string().into(), n.as_f64() == Some(0.0)),
-        Value::String(s) => (s.as_str().into(), s.trim().is_empty()),
-        other => (other.to_string().into(), false),
-    };
-    let counted = text.chars().count();
-    if empty { Cell { text: "''".into(), width: 2, counted } } else { Cell { text, width: counted, counted } }
 }
 
 /// A text of so many characters in a column that is so wide.

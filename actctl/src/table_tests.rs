@@ -30,10 +30,15 @@ fn rows(sample: &str, columns: &[String]) -> Vec<Vec<Value>> {
         .collect()
 }
 
+/// The same as it comes from the daemon.
+fn grid(rows: &[Vec<Value>]) -> Grid {
+    serde_json::from_str(&serde_json::to_string(rows).unwrap()).unwrap()
+}
+
 fn check(sample: &str, client: &str, arc: &str) {
     let (client, arc) = (names(client), names(arc));
     let all: Vec<String> = client.iter().chain(&arc).cloned().collect();
-    assert_eq!(act(&client, &arc, &rows(sample, &all)), sample);
+    assert_eq!(act(&client, &arc, &grid(&rows(sample, &all))), sample);
 }
 
 #[test]
@@ -53,27 +58,27 @@ fn chosen_columns() {
 
 #[test]
 fn empty_values_are_two_quotes_but_as_wide_as_none() {
-    let table = act(&names("id"), &names("E"), &[vec![json!(1), json!(null)], vec![json!(22), json!("")]]);
+    let table = act(&names("id"), &names("E"), &grid(&[vec![json!(1), json!(null)], vec![json!(22), json!("")]]));
     assert_eq!(table, "id E    \n-------\n1  ''   \n22 ''   \n");
-    let table = act(&names("id"), &names("X"), &[vec![json!(1), json!(0)], vec![json!(2), json!("  ")]]);
+    let table = act(&names("id"), &names("X"), &grid(&[vec![json!(1), json!(0)], vec![json!(2), json!("  ")]]));
     assert_eq!(table, "id X  \n-----\n1  '' \n2  '' \n");
 }
 
 #[test]
 fn a_column_asked_for_twice_counts_once_in_the_rule() {
-    let table = act(&names("id,id"), &names("id"), &[vec![json!(1), json!(1), json!(7)]]);
+    let table = act(&names("id,id"), &names("id"), &grid(&[vec![json!(1), json!(1), json!(7)]]));
     assert_eq!(table, "id id id \n-----\n1  1  7  \n");
 }
 
 #[test]
 fn no_jobs_is_no_table() {
-    assert_eq!(act(&names("id"), &[], &[]), "");
+    assert_eq!(act(&names("id"), &[], &Grid::default()), "");
     assert_eq!(plain(&["a"], &[]), "");
 }
 
 #[test]
 fn width_counts_characters() {
-    let table = act(&names("id,jobname"), &[], &[vec![json!(1), json!("čšž-long-name")]]);
+    let table = act(&names("id,jobname"), &[], &grid(&[vec![json!(1), json!("čšž-long-name")]]));
     assert_eq!(table, "id jobname       \n----------------\n1  čšž-long-name \n");
 }
 

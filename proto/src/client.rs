@@ -6,6 +6,7 @@ use jsonrpsee::core::client::{ClientT, Error as RpcError, Subscription, Subscrip
 use jsonrpsee::core::traits::ToRpcParams;
 use jsonrpsee_client_transport::ws::{Url, WsTransportClientBuilder};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::net::UnixStream;
 
@@ -74,7 +75,8 @@ impl Client {
             .request_timeout(std::time::Duration::from_secs(300))
             .build_with_tokio(tx, rx);
         let params = HelloParams { client: client.to_owned(), protocol: crate::PROTOCOL };
-        let hello = call::<DaemonHello>(&inner, &params).await.map_err(|e| match e.data.kind {
+        let hello: Result<Hello, _> = inner.request(DaemonHello::NAME, ByName(&params)).await.map_err(api_error);
+        let hello = hello.map_err(|e| match e.data.kind {
             Kind::WrongProtocol => ConnectError::Protocol(e),
             _ => broken(e.message),
         })?;
@@ -92,7 +94,15 @@ impl Client {
     /// # Errors
     /// The daemon's error; a lost connection is [`Kind::Stopping`].
     pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ApiError> {
-        call::<M>(&self.inner, params).await
+        self.call_into::<M, M::Reply>(params).await
+    }
+
+    /// Calls a method and reads its reply into a type of the caller's, which may leave out what it does not need.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn call_into<M: Method, R: DeserializeOwned>(&self, params: &M::Params) -> Result<R, ApiError> {
+        self.inner.request(M::NAME, ByName(params)).await.map_err(api_error)
     }
 
     /// Calls a method by name with parameters as JSON: for tools.
@@ -116,10 +126,6 @@ impl Client {
     pub async fn subscribe(&self, params: &ListParams) -> Result<Subscription<Event>, ApiError> {
         self.inner.subscribe("events.subscribe", ByName(params), "events.unsubscribe").await.map_err(api_error)
     }
-}
-
-async fn call<M: Method>(client: &jsonrpsee::core::client::Client, params: &M::Params) -> Result<M::Reply, ApiError> {
-    client.request(M::NAME, ByName(params)).await.map_err(api_error)
 }
 
 /// Turns what the transport gives into the API's error.

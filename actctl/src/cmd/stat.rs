@@ -7,12 +7,15 @@ use act_proto::jobs::{ChangesParams, Filter, Job, ListParams, StatParams};
 use act_proto::method::{EventsList, JobsChanges, JobsList, JobsStat, ProxyStatus, ServerInfo};
 use act_proto::server::InfoParams;
 use act_proto::{Kind, MAX_PAGE};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::cli_jobs::{Output, Stat};
 use crate::cmd::proxy;
 use crate::ctx::{Ctx, Session};
 use crate::failure::{Failure, INTERRUPTED, OK, Outcome, SOME_FAILED};
+use crate::grid::Grid;
 use crate::pick::{Pick, pick};
 use crate::table;
 
@@ -163,20 +166,78 @@ async fn server_table(
     if client.iter().chain(&arc).any(String::is_empty) {
         return Err(no_column(""));
     }
-    let (mut rows, mut as_of) = (Vec::new(), None);
+    if !matches!(output, Output::Json | Output::Csv) {
+        let (grid, _) = read::<Grid>(ctx, session, pick, &client, &arc).await?;
+        ctx.out.text(&table::act(&client, &arc, &grid))?;
+        return Ok(grid.len());
+    }
+    let (rows, as_of) = read::<Vec<Vec<Value>>>(ctx, session, pick, &client, &arc).await?;
+    if output == Output::Csv {
+        let heads: Vec<String> = client.iter().chain(&arc).cloned().collect();
+        ctx.out.text(&table::csv(&heads, &rows))?;
+    } else {
+        let items: Vec<Value> = rows.iter().map(|row| nested(&client, &arc, row)).collect();
+        ctx.out.value(&json!({ "schema": "act.stat/1", "as_of": as_of, "items": items }))?;
+    }
+    Ok(rows.len())
+}
+
+/// What is used of a reply of `jobs.stat`, the rows as they are to be shown.
+#[derive(Deserialize)]
+struct Page<R> {
+    as_of: Option<String>,
+    rows: R,
+    missing: Vec<String>,
+    warnings: Vec<String>,
+    next: Option<String>,
+}
+
+/// Rows that come in pages.
+trait Rows: DeserializeOwned + Default {
+    fn is_empty(&self) -> bool;
+    fn append(&mut self, page: Self);
+}
+
+impl Rows for Grid {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+    fn append(&mut self, page: Self) {
+        self.append(page);
+    }
+}
+
+impl Rows for Vec<Vec<Value>> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+    fn append(&mut self, page: Self) {
+        self.extend(page);
+    }
+}
+
+/// The rows of all jobs that are picked, over all pages, and of when they are.
+async fn read<R: Rows>(
+    ctx: &Ctx,
+    session: &mut Session<'_>,
+    pick: &Pick,
+    client: &[String],
+    arc: &[String],
+) -> Result<(R, Option<String>), Failure> {
+    let (mut rows, mut as_of) = (R::default(), None);
     let mut limit = MAX_PAGE;
     for filter in pick.chunks() {
         let mut after = None;
         loop {
             let mut params = StatParams {
                 filter: filter.clone(),
-                client: client.clone(),
-                arc: arc.clone(),
+                client: client.to_vec(),
+                arc: arc.to_vec(),
                 after,
                 limit: Some(limit),
                 max_age_ms: Some(GOOD_MS),
             };
-            let mut reply = match session.call::<JobsStat>(&params).await {
+            let mut reply = match session.call_into::<JobsStat, Page<R>>(&params).await {
                 Err(f) if halved(&f, &mut limit) => {
                     after = params.after;
                     continue;
@@ -185,13 +246,13 @@ async fn server_table(
             };
             if params.after.is_none() && (reply.rows.is_empty() || !reply.missing.is_empty()) {
                 params.max_age_ms = Some(FRESH_MS);
-                reply = session.call::<JobsStat>(&params).await.map_err(columns_only)?;
+                reply = session.call_into::<JobsStat, Page<R>>(&params).await.map_err(columns_only)?;
             }
             for warning in &reply.warnings {
                 ctx.out.warn(warning);
             }
             missing(ctx, &reply.missing);
-            rows.extend(reply.rows);
+            rows.append(reply.rows);
             as_of = reply.as_of;
             after = reply.next;
             if after.is_none() {
@@ -199,18 +260,7 @@ async fn server_table(
             }
         }
     }
-    match output {
-        Output::Json => {
-            let items: Vec<Value> = rows.iter().map(|row| nested(&client, &arc, row)).collect();
-            ctx.out.value(&json!({ "schema": "act.stat/1", "as_of": as_of, "items": items }))?;
-        }
-        Output::Csv => {
-            let heads: Vec<String> = client.iter().chain(&arc).cloned().collect();
-            ctx.out.text(&table::csv(&heads, &rows))?;
-        }
-        _ => ctx.out.text(&table::act(&client, &arc, &rows))?,
-    }
-    Ok(rows.len())
+    Ok((rows, as_of))
 }
 
 /// The server refuses unknown columns in these words; that is the caller's mistake, not the server's.
