@@ -11,9 +11,10 @@ use crate::job::apply::{Input, Wish};
 use crate::job::next::Action;
 use crate::job::select::can_kill;
 use crate::job::{AfterClean, Arcstate, Delivery, Job, Key, Outcome, Phase, Time};
+use crate::store::StoreError;
 
-use super::Engine;
 use super::handle::{Command, Get, NewJob, Verb};
+use super::{Engine, store_failed};
 
 /// A call that changes jobs waits so long for the server, milliseconds.
 const PATIENCE_MS: i64 = 60_000;
@@ -62,13 +63,9 @@ impl Engine {
         let now = self.now();
         match command {
             Command::Submit { jobs, causes, reply } => {
-                let result = self.submit(jobs, now);
-                self.caused(&causes, result.as_deref().unwrap_or_default());
-                match result {
-                    Ok(keys) => self.replies.push(Box::new(move || drop(reply.send(Ok(keys))))),
-                    // Nothing becomes durable for this answer to wait for. A caller that hung up needs none.
-                    Err(e) => drop(reply.send(Err(e))),
-                }
+                let keys = self.submit(jobs, now);
+                self.caused(&causes, keys.as_deref().unwrap_or_default());
+                self.reply(reply, keys);
             }
             Command::Do { verb, keys, webdav, causes, reply } => {
                 self.act(verb, &keys, webdav.as_deref(), reply, now);
@@ -78,11 +75,11 @@ impl Engine {
                 let keys = get.keys.clone();
                 let number = self.get(get, now);
                 self.caused(&causes, &keys);
-                self.replies.push(Box::new(move || drop(reply.send(Ok(number)))));
+                self.reply(reply, Ok(number));
             }
             Command::CancelOperation { operation, reply } => {
                 let result = self.cancel_operation(operation, now);
-                self.replies.push(Box::new(move || drop(reply.send(result))));
+                self.reply(reply, result);
             }
             Command::Refresh { max_age, causes, reply } => self.poll.refresh(max_age, now, &causes, reply),
             Command::Tell { kind, text } => self.tell(kind, None, text),
@@ -102,52 +99,52 @@ impl Engine {
         }
     }
 
+    /// Answers a call once this turn is durable, or says that it cannot be.
+    fn reply<T: Send + 'static>(&mut self, to: oneshot::Sender<Result<T, ApiError>>, answer: Result<T, ApiError>) {
+        // A caller that hung up needs no answer.
+        self.replies.push(Box::new(move |durable| drop(to.send(durable.and(answer)))));
+    }
+
     fn submit(&mut self, jobs: Vec<NewJob>, now: Time) -> Result<Vec<Key>, ApiError> {
-        let failed =
-            |e: &crate::store::StoreError| ApiError::new(Kind::StoreFailed, e.to_string()).hint(super::STORE_HINT);
-        if let Some(e) = &self.trouble {
-            return Err(failed(e));
-        }
+        let failed = |e: StoreError| store_failed(&e);
         let proxyid = self.credential.borrow().proxyid.unwrap_or(0);
         let mut keys = Vec::with_capacity(jobs.len());
         for new in jobs {
-            if let Some(known) = new.client_ref.as_deref().and_then(|r| self.reader.by_client_ref(r)) {
+            if let Some(known) = new.client_ref.as_deref().and_then(|r| self.by_client_ref(r)) {
                 keys.push(known);
                 continue;
             }
             let key = Key(self.next_key);
             self.next_key += 1;
             self.batch.next_key(self.next_key);
-            self.batch.spec(key, &new.spec).map_err(|e| failed(&e))?;
+            self.batch.spec(key, &new.spec).map_err(failed)?;
             if let Some(base) = new.spec.webdav.as_deref().filter(|_| !new.contents.is_empty()) {
                 let files = self.shared.join(key, base, &new.contents, self.store.instance_id());
-                self.batch.shared(key, &files).map_err(|e| failed(&e))?;
+                self.batch.shared(key, &files).map_err(failed)?;
             }
             if let Some(client_ref) = new.client_ref {
                 self.batch.client_ref(&client_ref, key);
+                self.new_refs.insert(client_ref, key);
             }
             let mut options = new.options;
             options.has_inputs = !new.spec.inputs.is_empty();
-            self.replace(Job {
+            self.add(Job {
                 name: new.name.map(Into::into),
                 batch: Some(new.batch.into()),
                 webdav: new.spec.webdav.as_deref().filter(|_| options.has_inputs).map(Into::into),
                 options,
                 ..Job::new(key, Origin::Submitted, proxyid, Phase::Queued, now)
             });
+            self.specs.insert(key, new.spec.into());
             self.schedule(key);
             keys.push(key);
         }
-        // The work of this turn reads the specs: they must be on disk first.
-        match tokio::task::block_in_place(|| self.commit()) {
-            Ok(()) => Ok(keys),
-            Err(e) => {
-                let answer = failed(&e);
-                // What other messages of this turn changed is lost with it.
-                self.trouble = Some(e);
-                Err(answer)
-            }
-        }
+        Ok(keys)
+    }
+
+    /// The job that was submitted under this reference, in this turn or ever.
+    fn by_client_ref(&self, client_ref: &str) -> Option<Key> {
+        self.new_refs.get(client_ref).copied().or_else(|| self.reader.by_client_ref(client_ref))
     }
 
     fn act(
@@ -349,7 +346,11 @@ impl Engine {
             cleaned,
         };
         let operations = self.operations.clone();
-        self.replies.push(Box::new(move || operations.item(operation, key, item)));
+        self.replies.push(Box::new(move |durable| {
+            if durable.is_ok() {
+                operations.item(operation, key, item);
+            }
+        }));
     }
 
     /// Answers calls that wait for nothing more, once this turn is durable.
@@ -359,7 +360,7 @@ impl Engine {
         self.waiters = waiting;
         let ended: Vec<Waiter> = ended;
         for waiter in ended {
-            self.replies.push(Box::new(move || drop(waiter.reply.send(Ok(waiter.bulk)))));
+            self.reply(waiter.reply, Ok(waiter.bulk));
         }
     }
 

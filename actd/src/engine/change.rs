@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::job::apply::{Input, apply, sweep_later};
 use crate::job::next::{Next, next};
-use crate::job::{AfterClean, Job, Key, Outcome, Phase, Time};
+use crate::job::{AfterClean, Job, Key, Outcome, Phase, Spec, Time};
 use crate::store::StoreError;
 use crate::store::record::EventRecord;
 use crate::work::remove_beginning;
@@ -12,7 +12,7 @@ use crate::work::remove_beginning;
 use super::answer::OfDelivery;
 use super::events::brief;
 use super::shared::is_over;
-use super::{Engine, Slot};
+use super::{Engine, SPECS, Slot};
 
 /// Whether nobody goes on with a download of it that was begun. What began of a job of ours that vanished from the server
 /// is kept: maybe nobody has more of it.
@@ -29,7 +29,7 @@ impl Engine {
     /// A job as it is now, with the changes of this turn.
     pub(super) fn job(&self, key: Key) -> Option<Arc<Job>> {
         match self.changed.get(&key) {
-            Some((_, job)) => Some(Arc::new(job.clone())),
+            Some((_, job)) => Some(job.clone()),
             None => self.board.read().by_key.get(&key).cloned(),
         }
     }
@@ -103,9 +103,24 @@ impl Engine {
         }
     }
 
+    /// Adds a job that was just submitted. That is told of also when more follows within this turn.
+    pub(super) fn add(&mut self, job: Job) {
+        if let Some(record) = record(None, &job) {
+            self.told.push((self.next_event, record));
+            self.next_event += 1;
+        }
+        let job = Arc::new(job);
+        self.changed.insert(job.key, (Some(job.clone()), job));
+    }
+
+    /// What a job was submitted with.
+    pub(super) fn spec(&self, key: Key) -> Option<Arc<Spec>> {
+        self.specs.get(&key).cloned().or_else(|| self.reader.spec(key).map(Arc::new))
+    }
+
     /// Puts a job in place of what was there.
     pub(super) fn replace(&mut self, job: Job) {
-        let key = job.key;
+        let (key, job) = (job.key, Arc::new(job));
         match self.changed.get_mut(&key) {
             Some((_, after)) => *after = job,
             None => {
@@ -208,6 +223,10 @@ impl Engine {
             batch.event(*seq, record)?;
         }
         self.store.commit(batch)?;
+        self.new_refs.clear();
+        while self.specs.len() > SPECS {
+            self.specs.pop_last();
+        }
 
         let rev = {
             let mut guard = self.board.write();
@@ -215,8 +234,10 @@ impl Engine {
             jobs.rev += 1;
             jobs.last_event = self.next_event - 1;
             jobs.look_at_gates();
-            for (key, (before, mut job)) in changed {
-                job.rev = jobs.rev;
+            for (key, (before, job)) in changed {
+                if !job.is_submission() {
+                    self.specs.remove(&key);
+                }
                 if let Some(id) = before.as_ref().and_then(|b| b.id())
                     && jobs.by_id.get(&id) == Some(&key)
                 {
@@ -233,6 +254,9 @@ impl Engine {
                 {
                     jobs.by_id.insert(id, key);
                 }
+                drop(before);
+                let mut job = Arc::unwrap_or_clone(job);
+                job.rev = jobs.rev;
                 jobs.by_key.insert(key, Arc::new(job));
             }
             for key in forgotten {

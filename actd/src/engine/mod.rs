@@ -40,7 +40,7 @@ use crate::failpoint;
 use crate::job::next::{Action, Policy};
 use crate::job::orphan::LostPost;
 use crate::job::recover::recover;
-use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
+use crate::job::{Job, Key, Phase, ProxyId, ServerId, Spec, Time};
 use crate::store::prune::Retention;
 use crate::store::{Batch, Loaded, Reader, Store, StoreError};
 use crate::work::{Done, ProgressSink, Work};
@@ -64,6 +64,9 @@ const GATHER: Duration = Duration::from_millis(10);
 
 const DAY_MS: i64 = 86_400_000;
 
+/// What so many jobs were submitted with is kept in memory from one turn to the next.
+const SPECS: usize = 1_000;
+
 /// Events are kept so long,
 const EVENTS_KEPT_DAYS: i64 = 14;
 
@@ -82,6 +85,13 @@ pub struct Credential {
     pub problem: Option<String>,
     /// Another number: another token or proxy.
     pub generation: u64,
+}
+
+/// An answer that waits for the end of the turn: it is told whether the turn is durable.
+type Reply = Box<dyn FnOnce(Result<(), ApiError>) + Send>;
+
+fn store_failed(error: &StoreError) -> ApiError {
+    ApiError::new(Kind::StoreFailed, error.to_string()).hint(STORE_HINT)
 }
 
 /// How the engine works.
@@ -157,8 +167,13 @@ struct Engine {
     /// When the last list was asked for that showed the row of a job without the description that had been sent.
     empty_at: HashMap<Key, Time>,
     /// Changed in this turn, not durable yet: the job before and after.
-    changed: BTreeMap<Key, (Option<Arc<Job>>, Job)>,
+    changed: BTreeMap<Key, (Option<Arc<Job>>, Arc<Job>)>,
     forgotten: Vec<Key>,
+    /// Client references of this turn, not durable yet.
+    new_refs: HashMap<String, Key>,
+    /// What jobs on their way to the server were submitted with: those of this turn, and not to read them for each step the
+    /// first ones of earlier turns.
+    specs: BTreeMap<Key, Arc<Spec>>,
     batch: Batch,
     told: Vec<(u64, crate::store::record::EventRecord)>,
 
@@ -184,8 +199,8 @@ struct Engine {
     left: HashMap<ServerId, Time>,
 
     waiters: Vec<Waiter>,
-    /// Answers to give once this turn is durable.
-    replies: Vec<Box<dyn FnOnce() + Send>>,
+    /// Answers to give once this turn is durable, or cannot be.
+    replies: Vec<Reply>,
     poll: Poll,
     /// The cache could not be written within this turn.
     trouble: Option<StoreError>,
@@ -238,6 +253,8 @@ pub fn start(
         next_lost: loaded.lost_posts.iter().map(|(n, _)| n + 1).max().unwrap_or(1),
         changed: BTreeMap::new(),
         forgotten: Vec::new(),
+        new_refs: HashMap::new(),
+        specs: BTreeMap::new(),
         batch: Batch::default(),
         told: Vec::new(),
         flights: HashMap::new(),
@@ -406,7 +423,7 @@ impl Engine {
         let works = self.plan(now);
         self.commit()?;
         for reply in self.replies.drain(..) {
-            reply();
+            reply(Ok(()));
         }
         for reply in self.poll.answered() {
             // Whoever does not wait any more needs no answer.
@@ -500,12 +517,12 @@ impl Engine {
         for flight in self.flights.values() {
             flight.cancel.cancel();
         }
-        let sentence = error.to_string();
         for waiter in self.waiters.drain(..) {
-            waiter.fail(ApiError::new(Kind::StoreFailed, sentence.clone()).hint(STORE_HINT));
+            waiter.fail(store_failed(error));
         }
-        // Unanswered callers see a closed channel: "the daemon is stopping".
-        self.replies.clear();
+        for reply in self.replies.drain(..) {
+            reply(Err(store_failed(error)));
+        }
     }
 
     /// What is next for a job depends on what the user wants of all jobs: each is looked at anew.

@@ -57,7 +57,7 @@ impl Engine {
         for key in keys {
             let Some(job) = self.job(*key) else { continue };
             let Phase::Creating { floor, at } = job.phase else { continue };
-            let clusters = self.reader.spec(*key).map(|spec| spec.clusters).unwrap_or_default();
+            let clusters = self.spec(*key).map(|spec| spec.clusters.clone()).unwrap_or_default();
             *posts.entry((floor, at, clusters, job.proxyid)).or_default() += 1;
         }
         for ((floor, sent, clusters, proxyid), rows) in posts {

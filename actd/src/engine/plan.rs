@@ -206,7 +206,16 @@ impl Engine {
         if !matches!(action, Action::Create | Action::Upload | Action::Confirm) {
             return keys;
         }
-        let (good, bad): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(|k| self.reader.spec(*k).is_some());
+        let (mut good, mut bad) = (Vec::with_capacity(keys.len()), Vec::new());
+        for key in keys {
+            match self.spec(key) {
+                Some(spec) => {
+                    self.specs.insert(key, spec);
+                    good.push(key);
+                }
+                None => bad.push(key),
+            }
+        }
         for key in bad {
             let fault = Fault::new(Class::Local, "its description is missing from the job cache");
             self.set_out(action, &[key], now);
@@ -318,9 +327,9 @@ impl Engine {
 
     fn specs(&self, jobs: &[Arc<Job>]) -> Vec<(Arc<Job>, Arc<Spec>)> {
         let spec = |job: &Job| {
-            let mut spec = self.reader.spec(job.key)?;
-            spec.staged = self.shared.files(job.key).map(<[_]>::to_vec).unwrap_or_default();
-            Some(Arc::new(spec))
+            let spec = self.spec(job.key)?;
+            let Some(files) = self.shared.files(job.key) else { return Some(spec) };
+            Some(Arc::new(Spec { staged: files.to_vec(), ..Spec::clone(&spec) }))
         };
         jobs.iter().filter_map(|job| Some((job.clone(), spec(job)?))).collect()
     }
