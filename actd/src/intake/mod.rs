@@ -103,10 +103,13 @@ pub fn check(
     let index = LineIndex::new(text);
     let files = Local(base);
     let context = LintContext { files: Some(&files) };
-    let submissions = match xrsl::submissions(text) {
+    // ADL is checked as text.
+    let parsed = (!xrsl::adl::is_xml(text)).then(|| xrsl::parse(text));
+    let lint = || parsed.as_ref().map_or_else(|| lint::check(text, &context), |parsed| lint::lint(parsed, &context));
+    let submissions = match parsed.as_ref().map_or_else(|| xrsl::submissions(text), xrsl::submissions_of) {
         Ok(submissions) => submissions,
         Err(errors) => {
-            let mut all = lint::check(text, &context);
+            let mut all = lint();
             for error in errors {
                 if !all.iter().any(|d| d.code == error.code && d.span.start == error.span.start) {
                     all.push(error);
@@ -118,11 +121,11 @@ pub fn check(
     };
     // What only act reads was repaired; the findings are in the notes then, and ARC's complaints about the text as it
     // stands would only confuse.
-    let accepted = xrsl::adl::is_xml(text) || xrsl::parse(text).accepted();
+    let accepted = parsed.as_ref().is_none_or(xrsl::Parsed::accepted);
     // What has been taken before is not judged again: its inputs may be gone since. All jobs of a description are taken
     // together, so the first one tells.
     let is_known = terms.client_ref.as_ref().is_some_and(|r| known(&format!("{r}/{number}.0")).is_some());
-    let findings = if accepted && !is_known { lint::check(text, &context) } else { Vec::new() };
+    let findings = if accepted && !is_known { lint() } else { Vec::new() };
     let fatal = |d: &&xrsl::Diagnostic| d.level == Level::Error && (d.rejected || !terms.force || d.code == "E60");
     if let Some(first) = findings.iter().find(fatal) {
         let mut why = first_error(text, &index, std::slice::from_ref(first));

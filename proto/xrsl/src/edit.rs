@@ -1,6 +1,8 @@
 //! Changes to a description that touch only what they must: every byte outside an edit stays as the user wrote it.
 //! Works on descriptions that ARC accepts; decides nothing about what should be changed.
 
+use std::borrow::Cow;
+
 use crate::diagnostic::{Edit, apply_edits};
 use crate::parsed::{Parsed, parse};
 use crate::print::quote;
@@ -62,13 +64,16 @@ pub(crate) fn job_places(parsed: &Parsed) -> Vec<Span> {
 }
 
 /// A job as a description of its own, and where its text starts in the whole; None if it had to be printed anew.
-pub(crate) fn job_text(parsed: &Parsed, index: usize, place: Span) -> (Parsed, Option<usize>) {
+pub(crate) fn job_text(parsed: &Parsed, index: usize, place: Span) -> (Cow<'_, Parsed>, Option<usize>) {
+    if place.range() == (0..parsed.text().len()) && parsed.jobs().len() == 1 {
+        return (Cow::Borrowed(parsed), Some(0));
+    }
     let canonical = parsed.jobs().get(index).map(crate::JobDescription::canonical).unwrap_or_default();
     let alone = parse(parsed.text().get(place.range()).unwrap_or_default());
     // ARC's comment scan does not look at quotes, so cutting may (in theory) change what is a comment.
     match alone.jobs() {
-        [job] if job.canonical() == canonical => (alone, Some(place.start as usize)),
-        _ => (parse(canonical), None),
+        [job] if job.canonical() == canonical => (Cow::Owned(alone), Some(place.start as usize)),
+        _ => (Cow::Owned(parse(canonical)), None),
     }
 }
 

@@ -38,7 +38,7 @@ pub use model::{Input, JobDescription, Notify, Output, Software, Source, Target}
 pub use parsed::{MAX_TEXT, Parsed, decode, parse, parse_bytes};
 pub use repair::repair_act_dialect;
 pub use span::{LineIndex, Position, Span};
-pub use submit::{LocalInput, Submission, for_submission, submissions};
+pub use submit::{LocalInput, Submission, for_submission, submissions, submissions_of};
 pub use sweep::{Row, Swept, expand_sweep};
 
 /// The examples of the README are tested.

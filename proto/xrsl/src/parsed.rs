@@ -12,7 +12,7 @@ use std::borrow::Cow;
 pub const MAX_TEXT: usize = 64 << 20;
 
 /// A description that has been read, good or bad.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Parsed {
     text: String,
     tree: Option<Node>,

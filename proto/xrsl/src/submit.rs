@@ -135,19 +135,30 @@ pub fn submissions(text: &str) -> Result<Vec<Submission>, Vec<Diagnostic>> {
     if adl::is_xml(text) {
         return adl_submission(text).map(|s| vec![s]);
     }
+    submissions_of(&parse(text))
+}
+
+/// The same for an xRSL description that has been read already.
+///
+/// # Errors
+/// See [`submissions`].
+pub fn submissions_of(parsed: &Parsed) -> Result<Vec<Submission>, Vec<Diagnostic>> {
     let mut notes = Vec::new();
-    let mut parsed = parse(text);
-    if !parsed.accepted() {
-        let Some((repaired, how)) = repair_act_dialect(text) else {
+    let repaired;
+    let parsed = if parsed.accepted() {
+        parsed
+    } else {
+        let Some((text, how)) = repair_act_dialect(parsed.text()) else {
             return Err(parsed.diagnostics().to_vec());
         };
-        parsed = parse(&repaired);
         notes = how;
-    }
+        repaired = parse(&text);
+        &repaired
+    };
     let mut out = Vec::new();
     let mut errors = Vec::new();
-    for (index, place) in job_places(&parsed).into_iter().enumerate() {
-        match xrsl_submission(&parsed, index, place) {
+    for (index, place) in job_places(parsed).into_iter().enumerate() {
+        match xrsl_submission(parsed, index, place) {
             Ok(submission) => out.push(submission),
             Err(more) => errors.extend(more),
         }

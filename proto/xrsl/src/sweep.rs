@@ -1,6 +1,8 @@
 //! Parameter sweeps: one description and many rows give many jobs, each with its row's values as variables.
 //! Reading rows from files is the caller's work.
 
+use std::borrow::Cow;
+
 use crate::diagnostic::{Diagnostic, Edit, apply_edits};
 use crate::edit::{job_places, job_text, open_before, rename, sites};
 use crate::parsed::{Parsed, parse};
@@ -46,7 +48,7 @@ pub fn expand_sweep(text: &str, rows: &[Row]) -> Result<Vec<Swept>, Vec<Diagnost
             return Err(vec![Diagnostic::error("E00", whole, message).help("use letters, digits, - and _")]);
         }
     }
-    let jobs: Vec<Parsed> = places.into_iter().enumerate().map(|(i, p)| job_text(&parsed, i, p).0).collect();
+    let jobs: Vec<Cow<'_, Parsed>> = places.into_iter().enumerate().map(|(i, p)| job_text(&parsed, i, p).0).collect();
     let used = |name: &&str| jobs.iter().any(|job| job.tree().is_some_and(|t| node_uses(job.text(), t, name)));
     if !rows.is_empty() && !columns.iter().any(used) {
         let message = format!("the description uses none of the variables {}", columns.join(", "));
