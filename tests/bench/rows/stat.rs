@@ -1,5 +1,7 @@
 //! `stat`: the table of all jobs, and of one among very many.
 
+use std::time::Duration;
+
 use act_proto::jobs::{Filter, ListParams, StatParams};
 use act_proto::method::{JobsList, JobsStat};
 
@@ -63,6 +65,9 @@ fn one_of_many(size: &Size, report: &mut Report) {
     };
     let calls: Vec<f64> = (0..size.rounds * 20)
         .map(|_| {
+            // Spread over several of the server's lists, which the daemon reads while somebody looks: all at once would
+            // lie within one or between two.
+            std::thread::sleep(Duration::from_millis(50));
             let start = std::time::Instant::now();
             bed.runtime.block_on(async {
                 client.call::<JobsStat>(&stat).await.expect("an answer");
