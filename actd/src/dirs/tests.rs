@@ -137,7 +137,12 @@ async fn a_file_is_submitted_once_and_gets_a_receipt() {
     let spec = life.engine.spec(job.key).expect("spec");
     assert_eq!((spec.base_dir.as_path(), spec.results.as_path()), (dir.as_path(), dir.join("results").as_path()));
     assert!(job.options.collected);
-    assert_eq!((life.dir().await.accepted, life.dir().await.failed), (2, 0));
+    // It is counted after it has been moved.
+    until("two files are counted", || async {
+        let now = life.dir().await;
+        ((now.accepted, now.failed) == (2, 0)).then_some(()).ok_or_else(|| format!("{now:?}"))
+    })
+    .await;
     life.end().await;
 }
 
