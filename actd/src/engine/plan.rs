@@ -231,7 +231,7 @@ impl Engine {
 
     /// Where the results of a job are downloaded to by themselves.
     pub(super) fn place(&self, key: Key) -> PathBuf {
-        self.reader.spec(key).map_or_else(|| self.config.results.clone(), |s| s.results)
+        self.spec(key).map_or_else(|| self.config.results.clone(), |s| s.results.clone())
     }
 
     /// Whether the job's results lie there: nobody has got them.
