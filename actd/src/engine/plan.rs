@@ -253,8 +253,9 @@ impl Engine {
                     self.apply(*key, Input::BeginCreate { floor }, now);
                 }
                 Action::Retrieve if matches!(job.phase, Phase::Active { .. }) => {
-                    // What came by itself is found there again, and delivered from there.
-                    let here = self.is_stored(&job) && job.is_brought() && !job.options.collected;
+                    // What came by itself is found there again, and delivered from there; unless that has failed.
+                    let is_found = self.is_stored(&job) && job.is_brought() && job.retry.attempts == 0;
+                    let here = is_found && !job.options.collected;
                     let parent = match &job.delivery {
                         Some(delivery) if !here || delivery.noclean || !delivery.exclude.is_empty() => {
                             delivery.parent.clone()

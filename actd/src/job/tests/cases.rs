@@ -339,21 +339,6 @@ fn a_failed_job_is_left_on_the_server_as_asked() {
     assert_eq!((&job.delivery, matches!(next(&job, now, &policy), Next::Wait(_))), (&None, true));
 }
 
-/// A `get` at home while results come into a directory below it.
-#[test]
-fn a_store_below_the_place_of_a_delivery_is_not_that_place() {
-    let mut job = new_job(false, false);
-    let steps = good_day(&mut job, |action| {
-        let mut inputs = answer(action);
-        if action == Action::Retrieve {
-            inputs.insert(0, Input::Wish(Wish::Get { delivery: delivery_to("/", false), webdav: None }));
-        }
-        inputs
-    });
-    assert_eq!(steps.last(), Some(&Action::Deliver), "{steps:?}");
-    assert_eq!(job.results(), Some(std::path::Path::new("/d/h")));
-}
-
 /// A row that vanished before it could run is not asked for again for a job that is to be killed.
 #[test]
 fn a_killed_job_gets_no_other_row() {
