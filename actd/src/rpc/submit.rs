@@ -55,6 +55,10 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
     let checked = check(&api, descriptions, terms).await?;
     let server = api.config.get().server.clone();
     let job = |key: Key| api.engine.job(key);
+    if checked.iter().any(|(_, c)| matches!(c.outcome, Outcome::Known(_))) {
+        // A call of the same moment may have made them, and be writing them: this is answered when they are on disk.
+        api.engine.submit(Vec::new()).await?;
+    }
     // What an earlier call of this name left out joins what it submitted.
     let earlier = checked.iter().find_map(|(_, c)| if let Outcome::Known(key) = c.outcome { job(key) } else { None });
     if let Some(name) = earlier.and_then(|j| j.batch.clone()) {
@@ -149,10 +153,10 @@ pub struct MadeUp(Mutex<(String, u32)>);
 
 /// The moment, and a number if another batch has that name, or is about to.
 fn made_up_batch(api: &Api) -> String {
+    let mut last = api.made_up.0.lock().unwrap_or_else(PoisonError::into_inner);
     let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let board = api.engine.board.read();
     let taken = |name: &str| board.by_key.values().any(|j| j.batch.as_deref() == Some(name));
-    let mut last = api.made_up.0.lock().unwrap_or_else(PoisonError::into_inner);
     if last.0 != now {
         *last = (now.clone(), 0);
     }
