@@ -23,19 +23,9 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
             match job.phase.clone() {
                 Phase::Active { id } if job.arcstate().can_clean() => {
                     let run = job.seen.as_ref().map(|s| s.run.clone()).unwrap_or_default();
-                    let dir = take_brought(job);
-                    // What nobody has got goes into the trash once the server is clean; what was delivered stays where
-                    // it is, and is found there afterwards, too.
-                    let to_trash = is_stored && dir.is_some() && !job.options.collected;
-                    job.wishes.clean = to_trash;
-                    let then = if to_trash { AfterClean::Store } else { AfterClean::Cleaned };
-                    job.phase = Phase::Cleaning { id, run, dir, then };
-                    job.retry = Retry::default();
+                    drop_it(job, id, run, is_stored);
                 }
-                Phase::Retrieving { id, run, .. } => {
-                    job.phase = Phase::Cleaning { id, run, dir: None, then: AfterClean::Cleaned };
-                    job.retry = Retry::default();
-                }
+                Phase::Retrieving { id, run, .. } => drop_it(job, id, run, is_stored),
                 Phase::Stored { dir: None, .. } | Phase::Unknown { .. } => close(job, Outcome::Cleaned, now),
                 Phase::Stored { .. } | Phase::Retrieved { .. } => job.wishes.clean = true,
                 Phase::Cleaning { then: AfterClean::Store, .. } => job.wishes.clean = true,
@@ -80,6 +70,17 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
             }
         }
     }
+}
+
+/// Has the row of this run dropped. What was brought of it before goes into the trash once the server is clean, if nobody has
+/// got it; what was delivered stays where it is, and is found there afterwards, too.
+fn drop_it(job: &mut Job, id: ServerId, run: Box<str>, is_stored: bool) {
+    let dir = take_brought(job);
+    let to_trash = is_stored && dir.is_some() && !job.options.collected;
+    job.wishes.clean = to_trash;
+    let then = if to_trash { AfterClean::Store } else { AfterClean::Cleaned };
+    job.phase = Phase::Cleaning { id, run, dir, then };
+    job.retry = Retry::default();
 }
 
 /// Where another client may have left inputs of a job; of our own submissions it is known.

@@ -299,6 +299,13 @@ fn what_nobody_has_got_goes_into_the_trash() {
         job
     };
     let mut job = brought(false);
+    // While they are being brought somewhere else, too.
+    let mut elsewhere = active(failed_row(Arcstate::DoneFailed), now);
+    let run = elsewhere.seen.as_ref().map(|seen| seen.run.clone()).expect("it was seen");
+    elsewhere.saved = Some(Box::new(crate::job::Saved { run, dir: "/r/h".into() }));
+    begin(&mut elsewhere, Action::Retrieve, now);
+    apply(&mut elsewhere, Input::Wish(Wish::Clean { webdav: None, is_stored: true }), now);
+    assert_eq!(elsewhere.phase, job.phase);
     for (action, answer) in [(Action::Clean, Input::Cleaned(Ok(()))), (Action::Discard, Input::Discarded(Ok(())))] {
         assert_eq!(next(&job, now, &POLICY), Next::Do(action));
         assert_eq!(job.results(), Some(std::path::Path::new("/r/h")));
