@@ -70,3 +70,19 @@ fn the_typed_job_agrees_with_arc() {
     }
     assert!(wrong.is_empty(), "{} disagree:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn corrections_leave_accepted_what_arc_accepts() {
+    let mut wrong = Vec::new();
+    for path in corpus() {
+        let text = xrsl::decode(&std::fs::read(&path).expect("readable")).into_owned();
+        if !xrsl::parse(&text).accepted() {
+            continue;
+        }
+        let (fixed, _) = xrsl::apply_fixes(&text, &xrsl::check(&text, &xrsl::LintContext::default()));
+        if !xrsl::parse(&fixed).accepted() {
+            wrong.push(format!("{}: {fixed}", stem(&path)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -30,6 +30,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("&(executable=/a)W;\n", &["E00"]),
     ("&(stdout=x)W", &["E20"]),
     ("&(exectutable=/a)W", &["E21"]),
+    ("&(executable=/a)(exectutable=/b)W", &["E21"]),
     ("&(executable=/a)W(quux=1)(stdinput=x)", &["W21", "W21"]),
     ("&(executable=/a)(maxwalltime=5)", &["W33", "W22"]),
     ("&(executable=/a)W(cluster=x)(gridtime=5)", &["W23", "W23", "E25"]),

@@ -2,7 +2,7 @@
 //! What their values say is judged elsewhere.
 
 use super::View;
-use crate::attributes::{Duplicates, Shape, Status, attribute_named, did_you_mean};
+use crate::attributes::{Attribute, Duplicates, Shape, Status, attribute_named, did_you_mean};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::eval::FlatRelation;
 use crate::span::Span;
@@ -25,7 +25,8 @@ pub(super) fn lint(view: &View<'_>, out: &mut Vec<Diagnostic>) {
             guesses += 1;
             let meant = if guesses <= MAX_GUESSES { did_you_mean(&r.name) } else { None };
             executable_meant |= meant.is_some_and(|a| a.name == "executable") || r.name.is_empty();
-            out.push(unknown(r, meant));
+            let there = |a: &Attribute| view.relations.iter().any(|s| &*s.relation.name == a.name.as_bytes());
+            out.push(unknown(r, meant, meant.is_some_and(there)));
             continue;
         };
         status(r, attribute.status, out);
@@ -63,7 +64,8 @@ fn has_empty_executable(view: &View<'_>) -> bool {
     view.values("executable").any(|(s, _)| s.is_empty())
 }
 
-fn unknown(r: &FlatRelation, meant: Option<&'static crate::attributes::Attribute>) -> Diagnostic {
+/// `there`: the one that is meant is written already. ARC rejects a description that has some of them twice.
+fn unknown(r: &FlatRelation, meant: Option<&'static Attribute>, there: bool) -> Diagnostic {
     let name = String::from_utf8_lossy(&r.name).into_owned();
     let message = format!("ARC does not know the attribute \"{name}\" and ignores it");
     let Some(meant) = meant else {
@@ -75,6 +77,9 @@ fn unknown(r: &FlatRelation, meant: Option<&'static crate::attributes::Attribute
     } else {
         Diagnostic::error("E21", r.written.span, message)
     };
+    if there {
+        return d.help(format!("did you mean {}? It is there already: keep one of them", meant.label));
+    }
     let fix = Fix::one(format!("write {}", meant.label), Edit::replace(r.written.span, meant.label));
     d.help(format!("did you mean {}?", meant.label)).fix(fix)
 }
