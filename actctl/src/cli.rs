@@ -227,9 +227,9 @@ pub enum Daemon {
     /// Start it, if it does not run
     Start,
     /// Stop it; work goes on at its next start
-    Stop,
+    Stop(Stop),
     /// Stop and start it
-    Restart,
+    Restart(Stop),
     /// Read the configuration again
     Reload,
     /// Show what it is doing, and what waits for what
@@ -248,6 +248,15 @@ pub enum Daemon {
         #[arg(long, value_name = "ID")]
         request: Option<String>,
     },
+}
+
+/// `daemon stop` and `daemon restart`.
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// How long it may take to end when it is asked to, and then by a signal, before it is killed: 30s, 2m. Usually a minute,
+    /// and 20 seconds
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
 }
 
 /// `config ...`.

@@ -12,7 +12,7 @@ use act_proto::method::{DaemonConfig, DirsList, JobsList};
 use act_proto::{Client, Instance, Method};
 use clap_complete::engine::CompletionCandidate as Candidate;
 
-use crate::connect::is_held;
+use crate::connect::{is_held, is_stopped};
 
 /// How long the daemon may take.
 const BOUND: Duration = Duration::from_millis(80);
@@ -71,7 +71,7 @@ fn selection(words: &[OsString]) -> Selection {
 async fn connect() -> Option<Client> {
     let instance = Instance::resolve(TYPED.get().unwrap_or(&Selection::default())).ok()?;
     let paths = instance.paths();
-    if !is_held(&paths.state) {
+    if !is_held(&paths.state) || is_stopped(&paths.state) {
         return None;
     }
     Client::connect(&paths.socket, "actctl completion").await.ok()

@@ -22,6 +22,8 @@ use crate::ctx::Ctx;
 use crate::failure::Failure;
 use crate::service;
 
+/// What this program calls itself.
+const NAME: &str = concat!("actctl/", env!("CARGO_PKG_VERSION"));
 /// How long a daemon may take to answer the first call.
 const HELLO: Duration = Duration::from_secs(10);
 /// How long a daemon that ends may still hold its socket.
@@ -102,7 +104,8 @@ pub async fn existing(ctx: &Ctx, instance: &Instance) -> Result<Option<Client>, 
     let since = Instant::now();
     while is_held(&paths.state) {
         let lock = read_lock(&paths.state).ok().flatten().filter(|lock| is_alive(lock.pid));
-        let limit = if lock.is_some() { REBIND } else { START };
+        // One that was asked to end lets what is under way come to rest first.
+        let limit = if lock.as_ref().is_some_and(|lock| !lock.stopped) { REBIND } else { START };
         let socket = lock.map_or_else(|| paths.socket.clone(), |lock| lock.socket);
         if let Some(client) = at(ctx, &socket).await? {
             return Ok(Some(client));
@@ -123,15 +126,38 @@ pub fn is_held(state: &Path) -> bool {
         .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
 }
 
+/// Whether the last daemon of a state directory ends, or has ended, because somebody asked for that. It is so until the next
+/// one serves.
+#[must_use]
+pub fn is_stopped(state: &Path) -> bool {
+    read_lock(state).ok().flatten().is_some_and(|lock| lock.stopped)
+}
+
+/// The daemon was stopped on purpose, and nobody has started it again.
+#[must_use]
+pub fn stopped() -> Failure {
+    Failure::daemon("the daemon was stopped, and nobody has started it again")
+        .hint("`actctl daemon start` starts it; nothing is lost, and the same command can be typed again")
+}
+
+/// Connects to the instance's daemon if it runs and is not about to end. Nothing is started, not even by a service manager
+/// that holds the socket.
+pub async fn live(ctx: &Ctx, instance: &Instance) -> Option<Client> {
+    let state = instance.paths().state;
+    let lock = read_lock(&state).ok().flatten().filter(|lock| !lock.stopped && is_held(&state))?;
+    let client = tokio::time::timeout(HELLO, Client::connect(&lock.socket, NAME)).await.ok()?.ok()?;
+    ctx.connected(client.hello());
+    Some(client)
+}
+
 /// Connects to a socket; `None`: nobody listens there.
 ///
 /// # Errors
 /// Somebody does, but does not answer as a daemon.
 pub async fn at(ctx: &Ctx, socket: &Path) -> Result<Option<Client>, Failure> {
     let began = Instant::now();
-    let name = concat!("actctl/", env!("CARGO_PKG_VERSION"));
     let result = loop {
-        let Ok(result) = tokio::time::timeout(HELLO, Client::connect(socket, name)).await else {
+        let Ok(result) = tokio::time::timeout(HELLO, Client::connect(socket, NAME)).await else {
             return Err(Failure::daemon(format!("the daemon at {} does not answer", socket.display()))
                 .hint("`actctl daemon restart` ends it if it hangs; `actctl daemon logs` may tell more"));
         };

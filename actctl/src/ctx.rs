@@ -15,11 +15,22 @@ use crate::cli::Global;
 use crate::connect::{self, Start};
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::pick::duration;
 
 /// With `-v`: how often it is asked what was sent to servers.
 const SHOW: Duration = Duration::from_millis(300);
 /// How long a lost connection is sought again.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
+/// How long one that was stopped may take to come to rest, and the next one to read its jobs.
+const RESTART: Duration = Duration::from_secs(180);
+/// How long to wait for somebody to start a daemon again that was stopped on purpose.
+const STOPPED_FOR: Duration = Duration::from_secs(30);
+/// The environment variable that says otherwise.
+const STOPPED_FOR_ENV: &str = "ACTCTL_DAEMON_WAIT";
+/// From when on the user is told of that wait: a restart is quicker.
+const SAY_SO: Duration = Duration::from_secs(2);
+/// How often it is looked whether a daemon is there again.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The flags of all verbs, understood.
 #[derive(Debug, Clone)]
@@ -82,7 +93,7 @@ impl Ctx {
         let instance = self.instance()?;
         let client = connect::connect(self, &instance, Start::Transient).await?;
         self.check_config();
-        Ok(Session { ctx: self, instance, client, connection: 1, shown: AtomicU64::new(0) })
+        Ok(Session::new(self, instance, client))
     }
 
     /// A session with a daemon that runs already; `None`: none does.
@@ -92,7 +103,17 @@ impl Ctx {
     pub async fn running(&self) -> Result<Option<Session<'_>>, Failure> {
         let instance = self.instance()?;
         let client = connect::existing(self, &instance).await?;
-        Ok(client.map(|client| Session { ctx: self, instance, client, connection: 1, shown: AtomicU64::new(0) }))
+        Ok(client.map(|client| Session::new(self, instance, client)))
+    }
+}
+
+/// How long to wait for a daemon that was stopped on purpose.
+fn patience() -> Result<Duration, Failure> {
+    match std::env::var(STOPPED_FOR_ENV) {
+        Ok(text) if !text.is_empty() => {
+            duration(&text).map_err(|f| Failure::usage(format!("{STOPPED_FOR_ENV}: {}", f.message)))
+        }
+        _ => Ok(STOPPED_FOR),
     }
 }
 
@@ -106,9 +127,15 @@ pub struct Session<'a> {
     connection: u64,
     /// The last request to a server that was shown, with `-v`.
     shown: AtomicU64,
+    /// The daemon was waited for in vain: from then on it is only looked whether it is back.
+    gave_up: bool,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(ctx: &'a Ctx, instance: Instance, client: Client) -> Self {
+        Self { ctx, instance, client, connection: 1, shown: AtomicU64::new(0), gave_up: false }
+    }
+
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
         self.client.hello().pid
@@ -123,7 +150,7 @@ impl Session<'_> {
     /// Calls a method. If the connection is lost, a method that changes nothing is called again.
     ///
     /// # Errors
-    /// The daemon's error.
+    /// The daemon's error; it was stopped and stays away.
     pub async fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, Failure> {
         self.call_into::<M, M::Reply>(params).await
     }
@@ -131,46 +158,81 @@ impl Session<'_> {
     /// The same, the reply read into a type of the caller's, which may leave out what it does not need.
     ///
     /// # Errors
-    /// The daemon's error.
+    /// The daemon's error; it was stopped and stays away.
     pub async fn call_into<M: Method, R: DeserializeOwned>(&mut self, params: &M::Params) -> Result<R, Failure> {
-        if M::CHANGES {
-            return Ok(self.once::<M, R>(params).await?);
+        if !M::CHANGES {
+            return self.again::<M, R>(params).await;
         }
-        self.again::<M, R>(params).await
+        if !self.client.is_connected() {
+            // Nothing has been sent yet.
+            self.reconnect(Instant::now()).await?;
+        }
+        Ok(self.once::<M, R>(params).await?)
     }
 
     /// Calls a method that may be called again if its answer is lost.
     ///
     /// # Errors
-    /// The daemon's error.
+    /// The daemon's error; it was stopped and stays away.
     pub async fn repeat<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, Failure> {
         self.again::<M, M::Reply>(params).await
     }
 
     async fn again<M: Method, R: DeserializeOwned>(&mut self, params: &M::Params) -> Result<R, Failure> {
-        let since = Instant::now();
-        let mut pause = Duration::from_millis(100);
+        let mut lost = None;
         loop {
             match self.once::<M, R>(params).await {
-                Err(e) if e.data.kind == Kind::Stopping && since.elapsed() < RECONNECT_FOR => {
+                Err(e) if e.data.kind == Kind::Stopping => {
                     self.ctx.out.debug(&format!("{}: connecting again", e.message));
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                    match connect::connect(self.ctx, &self.instance, Start::Transient).await {
-                        Ok(client) => {
-                            self.client = client;
-                            self.connection += 1;
-                            self.shown.store(0, Ordering::Relaxed);
-                        }
-                        // A job cache that cannot be written does not mend itself.
-                        Err(f) if f.kind == Kind::StoreFailed.word() || since.elapsed() >= RECONNECT_FOR => {
-                            return Err(f);
-                        }
-                        Err(f) => self.ctx.out.debug(&f.message),
+                    let since = *lost.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= RECONNECT_FOR {
+                        return Err(e.into());
                     }
+                    self.reconnect(since).await?;
                 }
                 result => return Ok(result?),
             }
+        }
+    }
+
+    /// Connects to the daemon that is there after this one, which is lost since then. One that died is started again. One
+    /// that was stopped on purpose is not: whoever did that may start it again, or have it started, as a restart does.
+    async fn reconnect(&mut self, lost: Instant) -> Result<(), Failure> {
+        let state = self.instance.paths().state;
+        let patience = if self.gave_up { Duration::ZERO } else { patience()? };
+        let (mut away, mut pause, mut said) = (Instant::now(), Duration::from_millis(100), false);
+        loop {
+            tokio::time::sleep(pause).await;
+            if connect::is_stopped(&state) {
+                pause = LOOK;
+                if connect::is_held(&state) && !self.gave_up && lost.elapsed() < RESTART {
+                    // It comes to rest, or the next one is starting.
+                    away = Instant::now();
+                } else if away.elapsed() >= patience {
+                    self.gave_up = true;
+                    return Err(connect::stopped());
+                } else if away.elapsed() >= SAY_SO && !said {
+                    said = true;
+                    let seconds = patience.as_secs();
+                    self.ctx
+                        .out
+                        .note(&format!("The daemon was stopped; waiting {seconds} s for it to be started again."));
+                }
+                continue;
+            }
+            match connect::connect(self.ctx, &self.instance, Start::Transient).await {
+                Ok(client) => {
+                    self.client = client;
+                    self.connection += 1;
+                    self.shown.store(0, Ordering::Relaxed);
+                    self.gave_up = false;
+                    return Ok(());
+                }
+                // A job cache that cannot be written does not mend itself.
+                Err(f) if f.kind == Kind::StoreFailed.word() || lost.elapsed() >= RECONNECT_FOR => return Err(f),
+                Err(f) => self.ctx.out.debug(&f.message),
+            }
+            pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
 
@@ -183,8 +245,7 @@ impl Session<'_> {
         };
         // These parameters are made from types: a daemon that does not know one is older than this program.
         if let Err(e) = &mut result
-            && e.data.kind == Kind::BadParams
-            && e.message.contains("unknown field")
+            && e.data.unknown_field.is_some()
         {
             e.data.kind = Kind::WrongProtocol;
             e.data.hint = Some("the daemon is of an older version: run `actctl daemon restart`".into());

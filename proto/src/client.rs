@@ -89,6 +89,12 @@ impl Client {
         &self.hello
     }
 
+    /// Whether the connection was still there when it was last used.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
     /// Calls a method.
     ///
     /// # Errors

@@ -80,6 +80,10 @@ pub struct ErrorData {
     /// The request id under which the daemon's log tells of the call, where that may help; see `daemon.hello`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// With `bad_params`: the field that the method does not know. Of a client that goes by this document, that says that the
+    /// daemon is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_field: Option<String>,
 }
 
 /// An error of the API: what a method gives instead of a reply.
@@ -104,7 +108,10 @@ impl ApiError {
                 | Kind::CeFailed
                 | Kind::NotAvailable
         );
-        Self { message: message.into(), data: ErrorData { kind, hint: None, retryable, request: None } }
+        Self {
+            message: message.into(),
+            data: ErrorData { kind, hint: None, retryable, request: None, unknown_field: None },
+        }
     }
 
     /// With a hint on what to do.

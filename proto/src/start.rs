@@ -1,9 +1,9 @@
 //! How a starting daemon and the command line find each other: the line that tells whether the start went well, and the
 //! lock file that says where a running daemon listens. No connection is made here.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,10 @@ pub struct LockInfo {
     /// When it last said that it lives; RFC 3339.
     #[serde(default)]
     pub heartbeat: Option<crate::Timestamp>,
+    /// It ends, or has ended, because somebody asked for that (`daemon.stop` or a signal): whoever has lost it waits until it
+    /// is started again. A daemon that died has not noted this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// The lock file of a state directory.
@@ -86,6 +90,26 @@ pub fn read_lock(state: &Path) -> io::Result<Option<LockInfo>> {
     let mut text = String::new();
     file.take(1 << 16).read_to_string(&mut text)?;
     Ok(serde_json::from_str(text.lines().next().unwrap_or_default()).ok())
+}
+
+/// Writes what a lock file holds. Readers see the old line or the new one.
+///
+/// # Errors
+/// It cannot be written (a full disk, mostly).
+pub fn write_lock(file: &File, info: &LockInfo) -> io::Result<()> {
+    let line = serde_json::to_string(info)? + "\n";
+    file.write_all_at(line.as_bytes(), 0)?;
+    file.set_len(line.len() as u64)
+}
+
+/// Notes for a daemon that no longer can that it ends because somebody asked for that.
+///
+/// # Errors
+/// The lock file cannot be read or written.
+pub fn mark_stopped(state: &Path) -> io::Result<()> {
+    let Some(info) = read_lock(state)? else { return Ok(()) };
+    let file = fs::OpenOptions::new().write(true).custom_flags(nonblock()).open(lock_path(state))?;
+    write_lock(&file, &LockInfo { stopped: true, ..info })
 }
 
 /// A planted FIFO must not hold the caller up.
@@ -117,8 +141,13 @@ mod tests {
         assert_eq!(read_lock(dir.path()).unwrap(), None);
         fs::write(lock_path(dir.path()), "garbage").unwrap();
         assert_eq!(read_lock(dir.path()).unwrap(), None);
-        let info = LockInfo { host: "h".into(), pid: 7, socket: "/run/x.sock".into(), heartbeat: None };
-        fs::write(lock_path(dir.path()), serde_json::to_string(&info).unwrap() + "\n").unwrap();
-        assert_eq!(read_lock(dir.path()).unwrap(), Some(info));
+        let info = LockInfo { host: "h".into(), pid: 7, socket: "/run/x.sock".into(), heartbeat: None, stopped: false };
+        // As an older daemon wrote it.
+        fs::write(lock_path(dir.path()), r#"{"host":"h","pid":7,"socket":"/run/x.sock","heartbeat":null}"#).unwrap();
+        assert_eq!(read_lock(dir.path()).unwrap().as_ref(), Some(&info));
+        mark_stopped(dir.path()).unwrap();
+        assert_eq!(read_lock(dir.path()).unwrap(), Some(LockInfo { stopped: true, ..info.clone() }));
+        write_lock(&fs::OpenOptions::new().write(true).open(lock_path(dir.path())).unwrap(), &info).unwrap();
+        assert_eq!(read_lock(dir.path()).unwrap(), Some(info), "the next daemon's word");
     }
 }

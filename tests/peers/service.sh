@@ -93,6 +93,23 @@ has "$(actctl daemon list)" "no"
 actctl stat
 pid_is_new "$pid" || fail "it was not activated"
 
+say "a command that follows it goes on after a restart, and does not activate what was stopped"
+connected() { [ "$(grep -c 'connected to' "$HOME/follower")" -ge "$1" ]; }
+ACTCTL_DAEMON_WAIT=5m actctl -v events 2>"$HOME/follower" &
+follower=$!
+await "a follower" connected 1
+systemctl --user restart actd.service
+await "the follower of the next one" connected 2
+kill "$follower"
+ACTCTL_DAEMON_WAIT=1 actctl -v events 2>"$HOME/follower" &
+follower=$!
+await "a follower" connected 1
+systemctl --user stop actd.service
+if wait "$follower"; then fail "it has not noticed"; else code=$?; fi
+[ "$code" = 8 ] || fail "exit code $code: $(cat "$HOME/follower")"
+[ "$(show MainPID)" = 0 ] || fail "the follower has activated it"
+actctl stat
+
 say "hardening is in force"
 pid=$(show MainPID)
 in_status() { grep -qxP "$1:\t$2" "/proc/$pid/status" || fail "$1 is $(grep "^$1:" "/proc/$pid/status")"; }

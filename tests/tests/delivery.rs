@@ -85,3 +85,38 @@ fn a_get_that_is_interrupted_tells_of_what_it_has_delivered() {
     assert_eq!(value["error"]["kind"], "interrupted");
     assert!(value["items"].as_array().is_some_and(|items| !items.is_empty()), "{value}");
 }
+
+#[test]
+fn a_run_that_is_interrupted_while_its_results_come_says_where_they_are() {
+    let world = World::ready();
+    let user = &world.user;
+    let go = user.root().join("go");
+    let script = format!("echo said; until test -e {}; do sleep 0.05; done; echo big > big", go.display());
+    user.write("job.xrsl", xrsl::with("held", &script, "(outputfiles=(\"big\" \"\"))"));
+    // Of its results one file does not come.
+    world.sandbox.fault(&json!({"method": "GET", "path": "/jobs/*/results/big", "fault": {"kind": "stall"}}));
+    let mut command = user.command("bash");
+    command.args(["-c", "exec actctl -v run --no-download job.xrsl > run.out 2> run.err"]);
+    let mut run = command.spawn().unwrap();
+    wait_for("the job's first line", LONG, || {
+        let out = std::fs::read_to_string(user.work().join("run.out")).unwrap_or_default();
+        if out == "said\n" { Ok(()) } else { Err(out) }
+    });
+    std::fs::write(&go, "").unwrap();
+    wait_for("a delivery under way", LONG, || {
+        let err = std::fs::read_to_string(user.work().join("run.err")).unwrap_or_default();
+        if err.contains("operations.get") { Ok(()) } else { Err(err) }
+    });
+    // SAFETY: it only sends a signal, to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(run.id().cast_signed(), libc::SIGINT) }, 0);
+    let code = wait_for("the end of run", LONG, || match run.try_wait() {
+        Ok(Some(end)) => Ok(end.code()),
+        other => Err(format!("{other:?}: {}", user.read("run.err"))),
+    });
+    let err = user.read("run.err");
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("job 1 has ended: `actctl get -i 1` gets its results"), "{err}");
+    assert_eq!(user.read("run.out"), "said\n");
+    let job = user.job("held").expect("it is not collected");
+    assert_eq!((job.arcstate.as_deref(), job.outcome), (Some("done"), None));
+}

@@ -10,6 +10,7 @@ mod descriptions;
 mod dirs;
 mod doctor;
 mod errors;
+mod followers;
 mod gets;
 mod giving_up;
 mod harness;

@@ -2,33 +2,69 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use act_tests::{LONG, World, wait_for, xrsl};
+use act_proto::start::read_lock;
+use act_tests::{LONG, User, World, wait_for, xrsl};
 
-#[test]
-fn what_answers_nonsense_is_ended_by_a_signal() {
-    let world = World::new();
-    let user = &world.user;
+/// A process that holds the lock, and whose socket takes connections at which nobody ever says a word.
+fn mute(user: &User, script: &str) -> Child {
     std::fs::create_dir_all(user.state()).unwrap();
     std::fs::DirBuilder::new().mode(0o700).create(user.root().join("run/actd")).unwrap();
-    // It holds the lock, its socket takes connections, and nobody there ever says a word.
     let lock = user.state().join("actd.lock");
-    let mut daemon =
-        Command::new("flock").arg("-F").arg(&lock).args(["sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
+    let mut command = Command::new("flock");
+    let daemon = command.arg("-F").arg(&lock).args(["sh", "-c", script]).stdin(Stdio::null()).spawn().unwrap();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let told = serde_json::json!({"host": host.trim(), "pid": daemon.id(), "socket": user.socket()});
     std::fs::write(&lock, format!("{told}\n")).unwrap();
     let listener = UnixListener::bind(user.socket()).unwrap();
     thread::spawn(move || listener.incoming().for_each(drop));
+    wait_for("the script to sleep", LONG, || {
+        let command = std::fs::read_to_string(format!("/proc/{}/comm", daemon.id())).unwrap();
+        if command == "sleep\n" { Ok(()) } else { Err(command) }
+    });
+    daemon
+}
 
-    let is_free = || Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap().success();
-    wait_for("the lock to be held", LONG, || if is_free() { Err("free".to_owned()) } else { Ok(()) });
+#[test]
+fn what_answers_nonsense_is_ended_by_a_signal() {
+    let world = World::new();
+    let user = &world.user;
+    let mut daemon = mute(user, "exec sleep 600");
     let _ = user.actctl(&["stat"]).exits(8).says(&["actctl daemon restart"]);
     // Nobody waits for it here, so it stays a zombie, which must not count as running.
     let _ = user.actctl(&["daemon", "stop"]).ok().says(&["has been ended"]);
-    assert!(daemon.wait().unwrap().code().is_none(), "a signal");
+    assert_eq!(daemon.wait().unwrap().signal(), Some(libc::SIGTERM));
+}
+
+#[test]
+fn what_does_not_even_end_by_a_signal_is_killed_and_counts_as_stopped() {
+    let world = World::new();
+    let user = &world.user;
+    let mut daemon = mute(user, "trap '' TERM; exec sleep 600");
+    let _ = user.actctl(&["daemon", "stop", "--timeout", "1s"]).ok().says(&["has been ended"]);
+    assert_eq!(daemon.wait().unwrap().signal(), Some(libc::SIGKILL));
+    // It could not note itself that somebody wanted that.
+    assert!(read_lock(&user.state()).unwrap().is_some_and(|lock| lock.stopped));
+}
+
+#[test]
+fn a_daemon_that_takes_too_long_to_end_is_ended_by_a_signal_and_loses_nothing() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("in.txt", "x");
+    user.write("job.xrsl", xrsl::cat("slow", "in.txt"));
+    // What is under way is waited for.
+    world.sandbox.fault(&serde_json::json!({"method": "PUT", "path": "/jobs/*/data/*", "fault": {"kind": "stall"}}));
+    let _ = user.actctl(&["sub", "--detach", "job.xrsl"]).ok();
+    user.wait_phase("j1", "uploading");
+    let _ = user.actctl(&["daemon", "stop", "--timeout", "1s"]).ok().says(&["not ended within 1 s", "has been ended"]);
+    world.sandbox.heal();
+    let _ = user.actctl(&["daemon", "start"]).ok();
+    user.wait_phase("j1", "stored");
+    assert_eq!(world.sandbox.runs_of("slow"), 1);
 }
 
 #[test]

@@ -4,22 +4,40 @@ use std::time::{Duration, Instant};
 
 use act_proto::daemon::Status;
 use act_proto::method::{DaemonReload, DaemonStatus, DaemonStop};
-use act_proto::start::read_lock;
+use act_proto::start::{lock_path, mark_stopped, read_lock};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::cli::Daemon;
+use crate::cli::{Daemon, Stop};
 use crate::cmd::{daemon_logs, daemon_service};
 use crate::connect::{self, Start, is_alive};
 use crate::ctx::{Ctx, Session};
 use crate::failure::{DAEMON, Failure, OK, Outcome};
+use crate::pick::duration;
 use crate::{service, table};
 
-/// How long a daemon may take to stop.
-const STOP: Duration = Duration::from_secs(60);
+/// How long a daemon may take to end before more is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grace {
+    /// When it was asked to.
+    asked: Duration,
+    /// By a signal.
+    signal: Duration,
+}
 
-/// How long one that does not talk may take to end by a signal.
-const SIGNAL: Duration = Duration::from_secs(20);
+impl Default for Grace {
+    fn default() -> Self {
+        Self { asked: Duration::from_secs(60), signal: Duration::from_secs(20) }
+    }
+}
+
+impl Grace {
+    fn of(args: &Stop) -> Result<Self, Failure> {
+        let Some(text) = &args.timeout else { return Ok(Self::default()) };
+        let time = duration(text)?;
+        Ok(Self { asked: time, signal: time })
+    }
+}
 
 /// Runs the verb.
 ///
@@ -30,8 +48,8 @@ pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
         Daemon::Install => daemon_service::install(ctx).await,
         Daemon::Uninstall => daemon_service::uninstall(ctx).await,
         Daemon::Start => start(ctx).await,
-        Daemon::Stop => {
-            let stopped = stop(ctx).await?;
+        Daemon::Stop(args) => {
+            let stopped = stop(ctx, Grace::of(args)?).await?;
             if !stopped {
                 ctx.out.note("No daemon runs.");
             }
@@ -40,8 +58,8 @@ pub async fn run(ctx: &Ctx, args: &Daemon) -> Outcome {
             }
             Ok(OK)
         }
-        Daemon::Restart => {
-            stop(ctx).await?;
+        Daemon::Restart(args) => {
+            stop(ctx, Grace::of(args)?).await?;
             start(ctx).await
         }
         Daemon::Reload => reload(ctx).await,
@@ -70,12 +88,13 @@ async fn start(ctx: &Ctx) -> Outcome {
     Ok(OK)
 }
 
-/// Stops it and waits until it has ended; `false`: none ran. One that cannot be talked to is ended by a signal.
-pub(super) async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
+/// Stops it and waits until it has ended; `false`: none ran. One that cannot be talked to, or does not end, is ended by a
+/// signal.
+pub(super) async fn stop(ctx: &Ctx, grace: Grace) -> Result<bool, Failure> {
     let mut session = match running(ctx).await {
         Ok(Some(session)) => session,
         Ok(None) => return Ok(false),
-        Err(failure) if failure.exit == DAEMON => return end(ctx, failure).await,
+        Err(failure) if failure.exit == DAEMON => return end(ctx, failure, grace).await,
         Err(failure) => return Err(failure),
     };
     let running = session.pid();
@@ -85,16 +104,18 @@ pub(super) async fn stop(ctx: &Ctx) -> Result<bool, Failure> {
         Err(failure) if failure.exit == DAEMON => running,
         Err(failure) => return Err(failure),
     };
-    if !ends(pid, STOP).await {
-        return Err(Failure::daemon(format!("the daemon (pid {pid}) has not ended within a minute"))
-            .hint("`actctl daemon logs` tells what it is waiting for"));
+    if !ends(pid, grace.asked).await {
+        let seconds = grace.asked.as_secs();
+        let why = Failure::daemon(format!("the daemon (pid {pid}) has not ended within {seconds} s"))
+            .hint("`actctl daemon logs` tells what it is waiting for");
+        return end(ctx, why, grace).await;
     }
     ctx.out.note(&format!("The daemon (pid {pid}) has stopped."));
     Ok(true)
 }
 
 /// Ends the daemon that the lock file names; it loses nothing by that. `why`: it hangs, or is of another version.
-async fn end(ctx: &Ctx, why: Failure) -> Result<bool, Failure> {
+async fn end(ctx: &Ctx, why: Failure, grace: Grace) -> Result<bool, Failure> {
     let state = ctx.instance()?.paths().state;
     let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let lock = read_lock(&state).ok().flatten().filter(|lock| lock.host == here && is_alive(lock.pid));
@@ -102,13 +123,16 @@ async fn end(ctx: &Ctx, why: Failure) -> Result<bool, Failure> {
     let pid = i32::try_from(lock.pid).ok().and_then(rustix::process::Pid::from_raw);
     let Some(pid) = pid else { return Err(why) };
     ctx.out.warn(&format!("{}; it is ended by a signal", why.message));
-    let refused = |e: rustix::io::Errno| Failure::local(format!("the daemon (pid {}) cannot be ended: {e}", lock.pid));
+    // It may not come to do that itself, and commands that lose it would start another one.
+    if let Err(e) = mark_stopped(&state) {
+        ctx.out.warn(&format!("{}: {e}", lock_path(&state).display()));
+    }
     for signal in [Signal::TERM, Signal::KILL] {
         match rustix::process::kill_process(pid, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(e) => return Err(refused(e)),
+            Err(e) => return Err(Failure::local(format!("the daemon (pid {}) cannot be ended: {e}", lock.pid))),
         }
-        if ends(lock.pid, SIGNAL).await {
+        if ends(lock.pid, grace.signal).await {
             ctx.out.note(&format!("The daemon (pid {}) has been ended.", lock.pid));
             return Ok(true);
         }

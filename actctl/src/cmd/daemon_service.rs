@@ -40,7 +40,7 @@ pub async fn install(ctx: &Ctx) -> Outcome {
     // The manager's own: it is started again below, with the program of now.
     if service::is_active(SERVICE).await {
         service::systemctl(&["stop", SERVICE]).await?;
-    } else if daemon::stop(ctx).await? {
+    } else if daemon::stop(ctx, daemon::Grace::default()).await? {
         ctx.out.note("The service takes its place.");
     }
     let units = service::write_units(&program).map_err(|e| Failure::local(format!("cannot write the units: {e}")))?;

@@ -67,6 +67,14 @@ async fn bridge(ctx: &Ctx) -> Outcome {
     if n == 0 {
         return Ok(OK);
     }
+    let state = instance.paths().state;
+    if !connect::is_held(&state) {
+        // It has ended meanwhile: by itself, or because somebody wanted that.
+        if connect::is_stopped(&state) {
+            return Err(connect::stopped());
+        }
+        drop(connect::connect(ctx, &instance, Start::Transient).await?);
+    }
     let (mut reader, mut writer) = connect::stream(ctx, &instance).await?.into_split();
     let up = async {
         writer.write_all(&first[..n]).await?;

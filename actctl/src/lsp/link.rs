@@ -63,11 +63,8 @@ pub enum News {
 pub async fn follow(ctx: &Ctx, news: Sender<News>, wake: Arc<Notify>) {
     loop {
         let client = match ctx.instance() {
-            // Without looking first, a service manager would start it.
-            Ok(instance) if connect::is_held(&instance.paths().state) => {
-                connect::existing(ctx, &instance).await.ok().flatten()
-            }
-            _ => None,
+            Ok(instance) => connect::live(ctx, &instance).await,
+            Err(_) => None,
         };
         if let Some(client) = client {
             if news.send(News::Connected).is_err() {

@@ -48,7 +48,10 @@ pub async fn run(ctx: &Ctx) -> Outcome {
             Failure::usage("`top` needs a terminal").hint("`stat --watch` prints to anything, `events` tells scripts")
         );
     }
-    let mut session = ctx.session().await?;
+    // What is said on stderr would stand in the middle of the table.
+    let mut quiet = ctx.clone();
+    (quiet.out.quiet, quiet.out.verbose) = (true, 0);
+    let mut session = quiet.session().await?;
     let server = session.call::<DaemonStatus>(&NoParams {}).await?.server;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| Failure::local(format!("signals: {e}")))?;

@@ -3,11 +3,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use act_proto::error::{ApiError, Kind};
-use act_proto::start::{LockInfo, lock_path, read_lock};
+use act_proto::start::{LockInfo, lock_path, read_lock, write_lock};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::fsutil::{FsKind, fs_kind};
@@ -82,15 +82,26 @@ impl Lock {
     /// # Errors
     /// The file cannot be written (a full disk, mostly); the lock holds nevertheless.
     pub fn beat(&self, socket: &Path) -> io::Result<()> {
+        self.write(socket, false)
+    }
+
+    /// Writes that the holder ends because it was asked to: commands that lose it start no other.
+    ///
+    /// # Errors
+    /// As of [`Lock::beat`].
+    pub fn stopped(&self, socket: &Path) -> io::Result<()> {
+        self.write(socket, true)
+    }
+
+    fn write(&self, socket: &Path, stopped: bool) -> io::Result<()> {
         let info = LockInfo {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
             socket: socket.to_owned(),
             heartbeat: Some(Time::now().rfc3339()),
+            stopped,
         };
-        let line = serde_json::to_string(&info)? + "\n";
-        self.file.write_all_at(line.as_bytes(), 0)?;
-        self.file.set_len(line.len() as u64)
+        write_lock(&self.file, &info)
     }
 }
 

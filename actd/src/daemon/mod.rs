@@ -262,11 +262,11 @@ impl Daemon {
         let mut idle_since = tokio::time::Instant::now();
         let mut clients = self.clients.watch();
         let mut is_serving = true;
-        let failed = loop {
+        let ended = loop {
             tokio::select! {
-                () = self.stop.cancelled() => break None,
+                () = self.stop.cancelled() => break Ended::Asked,
                 asked = signals.next() => match asked {
-                    Asked::Stop => break None,
+                    Asked::Stop => break Ended::Asked,
                     Asked::Reload => {
                         file.seen();
                         if let Err(e) = self.reload().await {
@@ -295,10 +295,10 @@ impl Daemon {
                         Ok(Err(e)) => e,
                         Err(e) => ApiError::new(Kind::Internal, format!("the control API failed: {e}")),
                     };
-                    break Some(e);
+                    break Ended::Failed(e);
                 }
                 () = self.engine.ended() => {
-                    break Some(ApiError::new(Kind::StoreFailed, "the engine ended: see the log"));
+                    break Ended::Failed(ApiError::new(Kind::StoreFailed, "the engine ended: see the log"));
                 }
                 _ = clients.changed() => idle_since = tokio::time::Instant::now(),
                 _ = beats.tick() => {
@@ -311,7 +311,7 @@ impl Daemon {
                 () = idle(idle_since, self.idle_exit) => {
                     if *clients.borrow() == 0 && !self.has_work() {
                         tracing::info!("nothing to do and nobody there: ending");
-                        break None;
+                        break Ended::Idle;
                     }
                     idle_since = tokio::time::Instant::now();
                 }
@@ -319,6 +319,14 @@ impl Daemon {
         };
         notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         tracing::info!("stopping");
+        // Before any client is let go: they go by it.
+        if matches!(ended, Ended::Asked)
+            && let Err(e) = self.lock.stopped(&self.socket)
+        {
+            tracing::warn!(
+                "the lock file cannot be written: {e}; commands that wait for jobs may start another daemon"
+            );
+        }
         // Another configuration is of no use any more.
         let asked_again = async { while signals.next().await != Asked::Stop {} };
         tokio::select! {
@@ -326,7 +334,7 @@ impl Daemon {
             () = asked_again => tracing::warn!("a second signal: stopping at once"),
         }
         self.last.cancel();
-        failed.map_or(Ok(()), Err)
+        if let Ended::Failed(e) = ended { Err(e) } else { Ok(()) }
     }
 
     /// Lets everything come to rest: clients first, so that nothing new arrives, the engine last.
@@ -417,6 +425,16 @@ impl Daemon {
         tracing::info!("the configuration was read again");
         Ok(())
     }
+}
+
+/// Why the daemon ends.
+enum Ended {
+    /// By a call or a signal.
+    Asked,
+    /// By itself: it was without jobs and clients.
+    Idle,
+    /// It cannot go on.
+    Failed(ApiError),
 }
 
 /// Ends when nobody has been there for long enough; never, if that does not matter.

@@ -227,7 +227,7 @@ fn hint_for(methods: &Methods, name: &str) -> Option<String> {
 }
 
 fn error(id: CallId, kind: Kind, message: &str, hint: Option<String>) -> Box<RawValue> {
-    let data = ErrorData { kind, hint, retryable: false, request: None };
+    let data = ErrorData { kind, hint, retryable: false, request: None, unknown_field: None };
     let object: ErrorObjectOwned = ErrorObject::owned(kind.code().0, message, Some(data));
     let reply = MethodResponse::error(id.id.clone(), object);
     id.finish(reply)

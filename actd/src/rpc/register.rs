@@ -37,7 +37,18 @@ pub(super) fn read<P: serde::de::DeserializeOwned>(method: &str, params: &Params
         Some(text) if text.starts_with('[') => return Err(bad("they go by name, in one object".into())),
         Some(text) => text,
     };
-    serde_json::from_str(text).map_err(|e| bad(e.to_string()))
+    serde_json::from_str(text).map_err(|e| {
+        let why = e.to_string();
+        let unknown = unknown_field(&why).map(str::to_owned);
+        let mut error = bad(why);
+        error.data.unknown_field = unknown;
+        error
+    })
+}
+
+/// The field that serde does not know: it tells of it in words only.
+fn unknown_field(why: &str) -> Option<&str> {
+    why.strip_prefix("unknown field `")?.split('`').next()
 }
 
 /// Adds a method.
@@ -107,4 +118,22 @@ where
             .hint("ask for fewer jobs or fewer columns at a time"));
     }
     Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use act_proto::jobs::BulkParams;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_not_known_is_named() {
+        let named = |text| {
+            let e = read::<BulkParams>("jobs.kill", &Params::new(Some(text))).expect_err(text);
+            (e.data.kind, e.data.unknown_field)
+        };
+        assert_eq!(named(r#"{"dry_rum":true}"#), (Kind::BadParams, Some("dry_rum".to_owned())));
+        assert_eq!(named(r#"{"filter":{"selct":[]}}"#), (Kind::BadParams, Some("selct".to_owned())));
+        assert_eq!(named(r#"{"filter":"unknown field `x`"}"#), (Kind::BadParams, None));
+    }
 }

@@ -78,6 +78,24 @@ fn jobs_on_the_whole_screen_and_a_kill_by_two_keys() {
 }
 
 #[test]
+fn it_starts_no_daemon_that_somebody_has_stopped() {
+    let mut world = World::ready();
+    world.user.set_env("ACTCTL_DAEMON_WAIT", "0");
+    world.user.write("a.xrsl", xrsl::endless("here"));
+    let _ = world.user.actctl(&["sub", "a.xrsl"]).ok();
+    let mut top = Top::start(&world);
+    top.shows("running");
+    let _ = world.user.actctl(&["daemon", "stop"]).ok();
+    // Its timeline is asked of the daemon.
+    top.press("\r");
+    top.shows("has started");
+    assert_eq!(world.user.daemon_pid(), None);
+    top.press("q");
+    top.press("q");
+    assert_eq!(top.end(), Some(0));
+}
+
+#[test]
 fn the_terminal_is_given_back_when_it_is_told_to_end() {
     let world = World::ready();
     let top = Top::start(&world);
