@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use act_proto::Kind;
 use act_proto::jobs::{Job, Phase, Plan, SubmitItem};
 use serde_json::{Value, json};
 
-use crate::failure::{CREDENTIAL, DESCRIPTION, LOCAL, OK, SERVER, SOME_FAILED, USAGE};
+use crate::failure::{DESCRIPTION, OK, SERVER, SOME_FAILED};
 
 /// What has become of one job of a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Item {
             (None, _, error) => Fate::Failed {
                 message: error.unwrap_or_else(|| "the daemon gave no reason".into()),
                 hint: None,
-                exit: item.error_kind.map_or(DESCRIPTION, act_proto::Kind::exit),
+                exit: item.error_kind.map_or(DESCRIPTION, Kind::exit),
             },
         };
         let (key, name, plan) = (item.key, item.name, item.plan);
@@ -79,7 +80,7 @@ impl Item {
         self.waiting = job.waiting.as_ref().map(|w| (w.reason.clone(), crate::gate::sentence(&w.reason, &w.message)));
         let failed = |default: &str| {
             let message = job.error.clone().unwrap_or_else(|| default.to_owned());
-            Fate::Failed { exit: exit_of(&message), message, hint: None }
+            Fate::Failed { exit: job.error_kind.map_or(SERVER, Kind::exit), message, hint: None }
         };
         self.fate = match job.phase {
             Phase::Queued | Phase::Creating | Phase::Created | Phase::Uploading | Phase::Confirming => return,
@@ -127,25 +128,6 @@ impl Item {
             }
         };
         json!({ "path": self.path, "key": self.key, "name": self.name, "state": state, "id": id, "error": error })
-    }
-}
-
-/// The exit code of a failure of which only the words are known: the server's, or ours about a file.
-fn exit_of(message: &str) -> u8 {
-    // Paths are the user's words, and may hold any.
-    let said: Vec<&str> = message.split_whitespace().filter(|word| !word.contains('/')).collect();
-    let said = said.join(" ");
-    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
-    if has(&["Unknown cluster", "No clusters given"]) {
-        USAGE
-    } else if has(&["nvalid job description", "No job description"]) {
-        DESCRIPTION
-    } else if has(&["is not a file", "Error opening file", "changed since submission", "No such file"]) {
-        LOCAL
-    } else if has(&["token", "proxy", "Proxy"]) {
-        CREDENTIAL
-    } else {
-        SERVER
     }
 }
 

@@ -21,6 +21,7 @@ fn job(key: &str, phase: Phase) -> Job {
         webdav: None,
         results: None,
         error: None,
+        error_kind: None,
         exit_code: None,
         progress: None,
         submitted: String::new(),
@@ -66,10 +67,11 @@ fn failures_are_told_as_act_tells_them() {
     let mut s = submission(&["j1", "j2"]);
     let mut j = job("j1", Phase::Closed);
     (j.outcome, j.error) = (Some("not_submitted".into()), Some("Unknown cluster https://nosuch/q".into()));
+    j.error_kind = Some(Kind::UnknownClusters);
     s.update(&[j.clone()]);
     assert_eq!(s.items[0].line().unwrap(), "Job description j1.xrsl not submitted: Unknown cluster https://nosuch/q");
     j.key = "j2".into();
-    (j.id, j.error) = (Some(8), Some("Input file /x missing".into()));
+    (j.id, j.error, j.error_kind) = (Some(8), Some("Input file /x missing".into()), None);
     s.update(&[j]);
     assert_eq!(s.items[1].line().unwrap(), "Job hello not submitted: Input file /x missing");
     assert_eq!(s.exit(), SOME_FAILED, "two sorts of reasons");
@@ -118,10 +120,19 @@ fn a_killed_job_counts_as_inserted_only_if_the_server_had_it() {
 }
 
 #[test]
-fn a_path_says_nothing_about_the_sort_of_a_failure() {
-    assert_eq!(exit_of("input /home/me/tokenizer/a.txt has changed since submission"), LOCAL);
-    assert_eq!(exit_of("GET /home/me/proxy.d/x: refused with status 500"), SERVER);
-    assert_eq!(exit_of("Auth token is expired"), CREDENTIAL);
-    assert_eq!(exit_of("invalid job description"), DESCRIPTION);
-    assert_eq!(exit_of("Unknown cluster https://proxy/token"), USAGE);
+fn the_exit_code_is_that_of_the_errors_kind_whatever_its_words() {
+    for (kind, exit) in [
+        (Some(Kind::UnknownClusters), 2),
+        (Some(Kind::BadDescription), 4),
+        (Some(Kind::LocalFile), 6),
+        (Some(Kind::ServerRefused), 5),
+        (None, 5),
+    ] {
+        let mut s = submission(&["j1"]);
+        let mut j = job("j1", Phase::Closed);
+        (j.outcome, j.error_kind) = (Some("not_submitted".into()), kind);
+        j.error = Some("the token of Unknown cluster /proxy is not a file".into());
+        s.update(&[j]);
+        assert_eq!(s.exit(), exit, "{kind:?}");
+    }
 }

@@ -74,7 +74,7 @@ pub struct Description {
 pub struct SubmitReply {
     /// The batch's name.
     pub batch: String,
-    /// Revision before the jobs were added: wait for changes from here.
+    /// Revision before the jobs were added: wait for changes from here. 0 if a `client_ref` was known already.
     pub rev: u64,
     /// What became of each.
     pub items: Vec<SubmitItem>,
@@ -220,6 +220,9 @@ pub struct Job {
     pub results: Option<String>,
     /// What went wrong: the server's or ARC's words.
     pub error: Option<String>,
+    /// The kind of that error, for a job that was not submitted.
+    #[serde(default)]
+    pub error_kind: Option<crate::Kind>,
     /// The exit code, as far as ARC tells it.
     pub exit_code: Option<i64>,
     /// Bytes done and to do of the transfer under way.

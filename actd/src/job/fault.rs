@@ -11,6 +11,21 @@ pub struct Fault {
     pub why: String,
     /// Try again no sooner than so many milliseconds from now, if the other side said so.
     pub retry_after_ms: Option<i64>,
+    /// What the other side refused, if it said so.
+    pub refused: Option<Cause>,
+}
+
+/// What a submission has failed for. Kept on disk: what comes new comes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Cause {
+    /// The clusters that it is for.
+    Clusters,
+    /// Its description.
+    Description,
+    /// Something on this machine: an input that is gone or has changed.
+    Local,
+    /// The server, or the WebDAV store, by what it says of anything else.
+    Server,
 }
 
 /// Classes of failures by what they allow.
@@ -36,6 +51,15 @@ impl Fault {
     /// A failure of that class with that sentence.
     #[must_use]
     pub fn new(class: Class, why: impl Into<String>) -> Self {
-        Self { class, why: why.into(), retry_after_ms: None }
+        Self { class, why: why.into(), retry_after_ms: None, refused: None }
+    }
+
+    /// What a submission has failed for, if this is its end.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.refused.unwrap_or(match self.class {
+            Class::Local | Class::DiskFull => Cause::Local,
+            Class::Transient | Class::Ambiguous | Class::Auth | Class::Rejected | Class::NoRow => Cause::Server,
+        })
     }
 }

@@ -20,9 +20,10 @@ pub mod waiting;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use arcstate::Arcstate;
+pub use fault::Cause;
 pub use spec::{InputFile, Spec};
 
 /// Milliseconds since 1970, UTC. The core never asks for it: it is given.
@@ -380,9 +381,18 @@ pub struct Job {
     pub submitted: Time,
     /// When anything of it last changed.
     pub changed: Time,
+    /// What its submission has failed for. It came later than the rest: records that were written before end without it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "at_the_end")]
+    pub cause: Option<Cause>,
     /// The revision of the last change. Not kept on disk: a new daemon starts a new count.
     #[serde(skip)]
     pub rev: u64,
+}
+
+/// A field at the end of a record that may be missing there. A format that has names knows by itself.
+fn at_the_end<'de, D: Deserializer<'de>>(record: D) -> Result<Option<Cause>, D::Error> {
+    let has_names = record.is_human_readable();
+    Option::deserialize(record).or_else(|e| if has_names { Err(e) } else { Ok(None) })
 }
 
 /// Results on our disk of a job that the server still has.
@@ -428,6 +438,7 @@ impl Job {
             exit_code: None,
             submitted: now,
             changed: now,
+            cause: None,
             rev: 0,
         }
     }

@@ -192,6 +192,38 @@ impl Parsed {
         self.terms.iter().map(|(_, term)| count(term)).max().unwrap_or(0)
     }
 
+    /// Whether it may name jobs that are finished with, when these terms of it name none of those that are not: a key and an
+    /// id name one job, and `last` counts others.
+    #[must_use]
+    pub fn asks_history(&self, missing: &[String]) -> bool {
+        fn asks(term: &Term, is_missing: bool) -> bool {
+            match term {
+                Term::Key(_) | Term::Id(_) => is_missing,
+                Term::Last(_) => false,
+                Term::Range(..) | Term::Batch(_) | Term::Word(_) => true,
+                Term::List(terms) => terms.iter().any(|term| asks(term, is_missing)),
+            }
+        }
+        self.terms.is_empty() || self.terms.iter().any(|(_, term)| asks(term, !missing.is_empty()))
+    }
+
+    /// The keys that it names, if it names jobs by nothing else.
+    #[must_use]
+    pub fn keys(&self) -> Option<BTreeSet<Key>> {
+        fn add(term: &Term, keys: &mut BTreeSet<Key>) -> bool {
+            match term {
+                Term::Key(key) => {
+                    keys.insert(*key);
+                    true
+                }
+                Term::List(terms) => terms.iter().all(|term| add(term, keys)),
+                _ => false,
+            }
+        }
+        let mut keys = BTreeSet::new();
+        (!self.terms.is_empty() && self.terms.iter().all(|(_, term)| add(term, &mut keys))).then_some(keys)
+    }
+
     /// Whether the caller said that every job is meant.
     #[must_use]
     pub fn all(&self) -> bool {

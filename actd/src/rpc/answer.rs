@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use act_proto::daemon::WaitingGroup;
+use act_proto::error::Kind;
 use act_proto::jobs::{self as api, BulkItem, Progress, Waiting};
 
 use crate::config::Config;
@@ -11,7 +12,7 @@ use crate::engine::board::{Gates, Jobs};
 use crate::engine::convert::wire_phase;
 use crate::job::next::Policy;
 use crate::job::waiting::{Held, waiting};
-use crate::job::{Job, Phase, ProxyId, Time};
+use crate::job::{Cause, Job, Phase, ProxyId, Time};
 
 /// What jobs are seen against: the conditions that hold for all.
 #[derive(Debug, Clone)]
@@ -78,11 +79,22 @@ pub fn job(job: &Job, view: &View, description: Option<String>, progress: Option
         webdav: text(&job.webdav),
         results: job.results().map(path),
         error: text(&job.error),
+        error_kind: job.cause.map(kind),
         exit_code: job.exit_code.map(i64::from),
         progress,
         submitted: job.submitted.rfc3339(),
         changed: job.changed.rfc3339(),
         rev: job.rev,
+    }
+}
+
+/// A failed submission's kind of error.
+pub(super) fn kind(cause: Cause) -> Kind {
+    match cause {
+        Cause::Clusters => Kind::UnknownClusters,
+        Cause::Description => Kind::BadDescription,
+        Cause::Local => Kind::LocalFile,
+        Cause::Server => Kind::ServerRefused,
     }
 }
 

@@ -11,8 +11,8 @@ use act_proto::method::JobsSubmit;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 
-use super::Api;
 use super::register::register as add;
+use super::{Api, answer};
 use crate::engine::handle::NewJob;
 use crate::intake::{self, Checked, Outcome, Terms};
 use crate::job::{Key, Options, Phase};
@@ -65,6 +65,9 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
         batch = name.into();
     }
 
+    // Who asks for jobs again that are known has perhaps not heard of anything that has become of them.
+    let is_known = |(_, checked): &(usize, Checked)| matches!(checked.outcome, Outcome::Known(_));
+    let rev = if checked.iter().any(is_known) { 0 } else { rev };
     let mut items = Vec::with_capacity(checked.len());
     let mut new: Vec<NewJob> = Vec::new();
     let mut places = Vec::new();
@@ -215,7 +218,7 @@ async fn wait(api: &Api, items: &mut [SubmitItem]) {
                 if job.id().is_none() || matches!(job.phase, Phase::Closed { .. }) {
                     let why = job.error.as_deref().filter(|e| !e.is_empty()).unwrap_or("it was killed");
                     item.error = Some(why.to_owned());
-                    item.error_kind = Some(Kind::ServerRefused);
+                    item.error_kind = Some(job.cause.map_or(Kind::ServerRefused, answer::kind));
                 }
             }
             waits

@@ -3,7 +3,8 @@
 //!
 //! Version 1 is the postcard encoding of the types of [`crate::job`] as they are. Postcard names no fields, so **any**
 //! change of these types is a new version: freeze the old types in `store/migrate/` first. A test holds recorded bytes
-//! of every version against this.
+//! of every version against this. The one exception is what comes new at the end of a job and may be missing: without it a
+//! record is as it was, and postcard does not look at what follows a value.
 
 use act_proto::jobs::Phase as WirePhase;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -51,7 +51,7 @@ fn outcome(answer: Result<Confirmed, Rejection>) -> Input {
         Err(rejection) if rejection.msg.starts_with("Job ID ") && rejection.msg.ends_with(" does not exist") => {
             Err(Fault::new(Class::NoRow, rejection.msg))
         }
-        Err(rejection) => Err(Fault::new(Class::Rejected, rejection.msg)),
+        Err(rejection) => Err(trouble::refused(rejection.msg)),
     })
 }
 

@@ -6,7 +6,6 @@ use super::trouble::{self, Repeat};
 use super::{Done, whole};
 use crate::failpoint;
 use crate::job::apply::Input;
-use crate::job::fault::{Class, Fault};
 use crate::job::{Key, Spec};
 use crate::remote::act::ActClient;
 
@@ -20,7 +19,7 @@ pub(super) async fn create(act: &ActClient, jobs: Vec<(Key, Arc<Spec>)>) -> Done
         Ok(answers) => {
             let inputs = keys.zip(answers).map(|(key, answer)| {
                 // Seen on a real server: one of these is about the element itself (an unknown cluster, a bad port).
-                (key, Input::Created(answer.map_err(|msg| Fault::new(Class::Rejected, msg))))
+                (key, Input::Created(answer.map_err(trouble::refused)))
             });
             Done::Jobs { inputs: inputs.collect(), fault: None }
         }

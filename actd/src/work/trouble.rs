@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::fsutil;
 use crate::job::InputFile;
-use crate::job::fault::{Class, Fault};
+use crate::job::fault::{Cause, Class, Fault};
 use crate::remote::{ErrorClass, RemoteError};
 
 /// What a repetition of a request that may have been executed would do.
@@ -50,6 +50,18 @@ pub(super) fn store(error: &RemoteError) -> Fault {
         ErrorClass::Rejected { .. } | ErrorClass::Dialect => fault(Class::Rejected, error),
         ErrorClass::Local => fault(Class::Local, error),
     }
+}
+
+/// What the server says of one element of a request, in words only: it has no codes. (Seen on a real server.)
+pub(super) fn refused(message: String) -> Fault {
+    let about = if message.starts_with("Unknown cluster ") || message == "No clusters given" {
+        Some(Cause::Clusters)
+    } else if message == "Invalid job description" || message == "No job description given" {
+        Some(Cause::Description)
+    } else {
+        None
+    };
+    Fault { refused: about, ..Fault::new(Class::Rejected, message) }
 }
 
 /// A failure to read an input.
@@ -118,5 +130,27 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Fault::new(Class::Local, format!("a task of the daemon failed: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_refuses_is_in_its_words() {
+        for (words, cause) in [
+            ("Unknown cluster https://proxy/token", Cause::Clusters),
+            ("No clusters given", Cause::Clusters),
+            ("Invalid job description", Cause::Description),
+            ("No job description given", Cause::Description),
+            ("Input file /home/me/Unknown cluster /x missing", Cause::Server),
+            ("Server error", Cause::Server),
+        ] {
+            let fault = refused(words.to_owned());
+            assert_eq!((fault.class, fault.cause(), fault.why.as_str()), (Class::Rejected, cause, words));
+        }
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(input(&gone, Path::new("/home/me/proxy/token")).cause(), Cause::Local);
     }
 }

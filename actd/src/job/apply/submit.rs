@@ -15,7 +15,7 @@ pub(super) fn created(job: &mut Job, result: Result<ServerId, Fault>, now: Time)
             }
         }
         Err(fault) if fault.class == Class::Rejected => {
-            job.error = Some(fault.why.into());
+            refused(job, fault);
             close(job, Outcome::NotSubmitted, now);
         }
         Err(fault) => {
@@ -39,7 +39,7 @@ pub(super) fn uploaded(job: &mut Job, result: Result<(), Fault>, now: Time) {
         Err(fault) => match fault.class {
             Class::NoRow => recreate(job, &fault, now),
             Class::Rejected | Class::Local => {
-                job.error = Some(fault.why.into());
+                refused(job, fault);
                 abandon(job, Outcome::NotSubmitted, now);
             }
             _ => retry_later(job, &fault, now),
@@ -65,7 +65,7 @@ pub(super) fn confirmed(job: &mut Job, result: Result<Option<String>, Fault>, no
             Class::NoRow if job.in_flight_until > Time::default() => retry_later(job, &fault, now),
             Class::NoRow => recreate(job, &fault, now),
             Class::Rejected | Class::Local => {
-                job.error = Some(fault.why.into());
+                refused(job, fault);
                 abandon(job, Outcome::NotSubmitted, now);
             }
             _ => retry_later(job, &fault, now),
@@ -80,7 +80,7 @@ pub(super) fn recreate(job: &mut Job, fault: &Fault, now: Time) {
         return gone(job, Outcome::Killed, now);
     }
     if job.recreated >= MAX_RECREATED {
-        job.error = Some(format!("{} ({MAX_RECREATED} times)", fault.why).into());
+        refused(job, Fault { why: format!("{} ({MAX_RECREATED} times)", fault.why), ..fault.clone() });
         return gone(job, Outcome::NotSubmitted, now);
     }
     if let Some(id) = job.id() {
@@ -92,4 +92,10 @@ pub(super) fn recreate(job: &mut Job, fault: &Fault, now: Time) {
     job.phase = Phase::Queued;
     retry_later(job, fault, now);
     job.in_flight_until = Time::default();
+}
+
+/// Notes why it is not submitted.
+fn refused(job: &mut Job, fault: Fault) {
+    job.cause = Some(fault.cause());
+    job.error = Some(fault.why.into());
 }

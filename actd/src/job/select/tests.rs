@@ -85,6 +85,24 @@ fn what_names_no_job_is_told() {
 }
 
 #[test]
+fn the_history_is_asked_only_where_it_can_answer() {
+    let asks = |select: &[&str], missing: &[&str]| {
+        let filter = Filter { select: select.iter().map(|s| (*s).to_owned()).collect(), ..Filter::default() };
+        let missing: Vec<String> = missing.iter().map(|s| (*s).to_owned()).collect();
+        Parsed::new(&filter).unwrap().asks_history(&missing)
+    };
+    assert!(asks(&[], &[]) && asks(&["a-name"], &[]) && asks(&["1-9"], &[]) && asks(&["5,@b"], &[]));
+    assert!(!asks(&["5"], &[]) && !asks(&["5,6", "j7"], &[]) && !asks(&["last:3"], &["last:3"]));
+    assert!(asks(&["5", "6"], &["6"]) && asks(&["j5,j6"], &["j6"]));
+    let keys = |select: &[&str]| {
+        let filter = Filter { select: select.iter().map(|s| (*s).to_owned()).collect(), ..Filter::default() };
+        Parsed::new(&filter).unwrap().keys()
+    };
+    assert_eq!(keys(&["j5", "j7,j2"]), Some([Key(2), Key(5), Key(7)].into()));
+    assert_eq!((keys(&["j5", "6"]), keys(&[])), (None, None));
+}
+
+#[test]
 fn what_could_mean_every_job_is_an_error() {
     for bad in [
         "",
