@@ -229,6 +229,18 @@ impl EngineHandle {
         self.store.history(limit, keep)
     }
 
+    /// Jobs that are finished with, after a key, oldest first, at most `limit` for which `keep` holds.
+    #[must_use]
+    pub fn history_after(&self, after: Key, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Job> {
+        self.store.history_after(after, limit, keep)
+    }
+
+    /// A job that is finished with.
+    #[must_use]
+    pub fn closed(&self, key: Key) -> Option<Job> {
+        self.store.closed(key)
+    }
+
     /// A job by its key, history included.
     #[must_use]
     pub fn job(&self, key: Key) -> Option<Arc<Job>> {

@@ -66,29 +66,35 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
     let config = api.config.get();
     let after = p.after.as_deref().map(key).transpose()?;
     let parsed = Parsed::new(&p.filter).map_err(bad_selector)?;
-    let (mut jobs, view, rev, as_of, mut missing) = {
+    let (mut jobs, any, view, rev, as_of, mut missing) = {
         let board = api.engine.board.read();
         let selection = parsed.select(select::Jobs { by_key: &board.by_key, by_id: &board.by_id });
+        let any = selection.keys.iter().filter_map(|k| board.by_key.get(k)).any(|j| select::is_shown(j));
         let newer = |j: &Arc<Job>| p.since_rev.is_none_or(|rev| rev > board.rev || j.rev > rev);
         let jobs: Vec<Arc<Job>> =
             selection.keys.iter().filter_map(|k| board.by_key.get(k)).filter(|j| newer(j)).cloned().collect();
-        (jobs, View::of(&board, &config), board.rev, board.as_of, selection.missing)
+        (jobs, any, View::of(&board, &config), board.rev, board.as_of, selection.missing)
     };
     if p.closed {
-        let mut keep = |job: &Job| after.is_none_or(|key| job.key > key) && parsed.names(job) && parsed.conditions(job);
-        jobs.extend(closed(api, usize::MAX, &mut keep));
+        let keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
+        {
+            let board = api.engine.board.read();
+            jobs.extend(board.by_key.values().filter(|j| is_closed(j) && keep(j)).cloned());
+        }
+        let past = if parsed.asks_history(&missing) { past(api, &parsed, after, limit) } else { Vec::new() };
+        let behind = past.get(limit).map(|job| job.key);
+        jobs.extend(past);
         jobs.sort_by_key(|j| j.key);
         // One may have moved to the history between the two looks.
         jobs.dedup_by_key(|j| j.key);
-        // The history answers too: what it has is not missing.
-        missing.retain(|text| {
-            let one = act_proto::jobs::Filter { select: vec![text.clone()], ..Default::default() };
-            Parsed::new(&one).is_ok_and(|term| !jobs.iter().any(|j| term.names(j)))
-        });
+        // The first page has told of them.
+        missing.retain(|_| after.is_none());
+        named_by_closed(api, &parsed, &jobs, behind, &mut missing);
     } else {
         jobs.retain(|j| select::is_shown(j));
     }
-    if as_of.is_none() && jobs.is_empty() {
+    // That none of those that are known has changed is an answer.
+    if as_of.is_none() && jobs.is_empty() && !any && after.is_none() {
         stat::no_list(api)?;
     }
     jobs.retain(|j| after.is_none_or(|key| j.key > key));
@@ -97,6 +103,44 @@ async fn list(api: &Api, p: &ListParams) -> Result<JobList, ApiError> {
     let next = if more { jobs.last().map(|j| j.key.to_string()) } else { None };
     let items = wire(api, &jobs, &view);
     Ok(reply(items, rev, as_of, next, missing))
+}
+
+/// What the history has for a page of `limit` jobs, oldest first; one more tells that there is another page. No more is read
+/// from the disk than that.
+fn past(api: &Api, parsed: &Parsed, after: Option<Key>, limit: usize) -> Vec<Arc<Job>> {
+    let after = after.unwrap_or(Key(0));
+    let mut keep = |job: &Job| parsed.names(job) && parsed.conditions(job);
+    let jobs = tokio::task::block_in_place(|| match parsed.keys() {
+        Some(keys) => {
+            let closed = keys.into_iter().filter(|key| *key > after).filter_map(|key| api.engine.closed(key));
+            closed.filter(|job| keep(job)).take(limit + 1).collect()
+        }
+        None => api.engine.history_after(after, limit + 1, &mut keep),
+    });
+    jobs.into_iter().map(Arc::new).collect()
+}
+
+/// Leaves of the terms that name no live job those that name none at all: neither one of the page, nor one of the history
+/// after the key that is `behind` the page. That part is looked through once, and only if such a term is left.
+fn named_by_closed(api: &Api, parsed: &Parsed, page: &[Arc<Job>], behind: Option<Key>, missing: &mut Vec<String>) {
+    let mut terms: Vec<(String, Parsed)> = Vec::new();
+    for text in missing.drain(..) {
+        let one = api::Filter { select: vec![text.clone()], ..api::Filter::default() };
+        terms.extend(Parsed::new(&one).ok().map(|term| (text, term)));
+    }
+    page.iter().for_each(|job| terms.retain(|(_, term)| !term.names(job)));
+    if let Some(behind) = behind.filter(|_| !terms.is_empty()) {
+        let mut is_over = |job: &Job| {
+            terms.retain(|(_, term)| !(term.names(job) && parsed.conditions(job)));
+            terms.is_empty()
+        };
+        tokio::task::block_in_place(|| api.engine.history_after(behind, 1, &mut is_over));
+    }
+    missing.extend(terms.into_iter().map(|(text, _)| text));
+}
+
+fn is_closed(job: &Job) -> bool {
+    matches!(job.phase, Phase::Closed { .. })
 }
 
 fn reply(items: Vec<api::Job>, rev: u64, as_of: Option<Time>, next: Option<String>, missing: Vec<String>) -> JobList {
@@ -185,7 +229,6 @@ fn changed(api: &Api, keys: &[Key], after: Option<Key>, p: &ChangesParams) -> (J
 
 /// Jobs that are finished with, newest first: the history, and those behind which something is still to be cleaned up.
 fn closed(api: &Api, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Arc<Job>> {
-    let is_closed = |job: &Job| matches!(job.phase, Phase::Closed { .. });
     let mut jobs: Vec<Arc<Job>> = {
         let board = api.engine.board.read();
         board.by_key.values().filter(|j| is_closed(j) && keep(j)).cloned().collect()
@@ -249,7 +292,10 @@ pub(super) fn one(api: &Api, selector: &str) -> Result<Arc<Job>, ApiError> {
         // The last one of all, if none of those that are not finished with is meant.
         let last = selector.trim() == "last";
         let mut keep = |job: &Job| last || parsed.names(job);
-        closed(api, if last { 1 } else { 2 }, &mut keep)
+        match parsed.keys() {
+            Some(keys) => keys.into_iter().filter_map(|key| api.engine.job(key)).collect(),
+            None => closed(api, if last { 1 } else { 2 }, &mut keep),
+        }
     } else {
         live
     };

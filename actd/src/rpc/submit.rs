@@ -64,7 +64,6 @@ async fn submit(api: Arc<Api>, mut p: SubmitParams) -> Result<SubmitReply, ApiEr
     if let Some(name) = earlier.and_then(|j| j.batch.clone()) {
         batch = name.into();
     }
-
     // Who asks for jobs again that are known has perhaps not heard of anything that has become of them.
     let is_known = |(_, checked): &(usize, Checked)| matches!(checked.outcome, Outcome::Known(_));
     let rev = if checked.iter().any(is_known) { 0 } else { rev };

@@ -35,6 +35,7 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -110,6 +111,9 @@ pub struct Loaded {
     /// When another client of the user was last seen to be at work.
     pub company: Option<Time>,
 }
+
+/// Keys of closed jobs that are looked up at a time.
+const KEYS: usize = 1_000;
 
 /// The keys of all closed jobs. A scan of sled that meets a writer may step over records, so what the history
 /// consists of is known here; the records are read one by one.
@@ -480,6 +484,25 @@ impl Reader {
         keys.into_iter().filter_map(|key| self.closed(Key(key))).filter(|job| keep(job)).take(limit).collect()
     }
 
+    /// Closed jobs after a key, oldest first, at most `limit` for which `keep` holds: no more of them are read than that takes.
+    #[must_use]
+    pub fn history_after(&self, after: Key, limit: usize, keep: &mut dyn FnMut(&Job) -> bool) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let mut last = after.0;
+        while jobs.len() < limit {
+            let above = (Bound::Excluded(last), Bound::Unbounded);
+            let keys: Vec<u64> = {
+                let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+                closed.range(above).take(limit.min(KEYS)).copied().collect()
+            };
+            let Some(newest) = keys.last() else { break };
+            last = *newest;
+            let read = keys.into_iter().filter_map(|key| self.closed(Key(key))).filter(|job| keep(job));
+            jobs.extend(read.take(limit - jobs.len()));
+        }
+        jobs
+    }
+
     /// A closed job.
     #[must_use]
     pub fn closed(&self, key: Key) -> Option<Job> {
@@ -519,17 +542,26 @@ impl Reader {
     /// Events after `since`, oldest first, and whether some after it are no longer there.
     #[must_use]
     pub fn events(&self, since: u64, limit: usize) -> (Vec<(u64, EventRecord)>, bool) {
-        let from = key1(b'e', since.saturating_add(1));
-        let events: Vec<_> = self
-            .tree
-            .range(from.as_slice()..b"f".as_slice())
-            .filter_map(|item| {
-                let (key, value) = item.ok()?;
-                Some((number(&key), readable((key, value))?))
-            })
-            .take(limit)
-            .collect();
-        let gap = events.first().is_some_and(|(seq, _)| *seq > since.saturating_add(1));
+        let first = since.saturating_add(1);
+        let read = |seq: u64| {
+            let key = key1(b'e', seq);
+            Some((sled::IVec::from(&key), self.tree.get(key).ok()??))
+        };
+        let mut next = first;
+        if read(next).is_none() {
+            // Only at their beginning have the numbers a hole: the old ones are forgotten.
+            let kept = self.tree.range(key1(b'e', next).as_slice()..b"f".as_slice()).keys().find_map(Result::ok);
+            next = kept.map_or(next, |key| number(&key));
+        }
+        // One by one: a scan that meets a writer may step over some.
+        let mut events = Vec::new();
+        while events.len() < limit
+            && let Some(record) = read(next)
+        {
+            events.extend(readable(record).map(|event| (next, event)));
+            next += 1;
+        }
+        let gap = events.first().is_some_and(|(seq, _)| *seq > first);
         (events, gap)
     }
 

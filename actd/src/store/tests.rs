@@ -8,7 +8,7 @@ use super::prune::Retention;
 use super::record::EventRecord;
 use super::recover::recover;
 use super::samples;
-use super::{Batch, Store};
+use super::{Batch, KEYS, Store, key1};
 use crate::job::{Job, Key, Outcome, Phase, Spec, Time};
 
 fn job(key: u64, phase: Phase) -> Job {
@@ -322,4 +322,57 @@ fn what_could_not_be_made_durable_is_not_known_and_nothing_is_written_after_it()
     }
     let reader = Store::open(dir.path()).unwrap().reader();
     assert_eq!((reader.by_client_ref("ref/1"), reader.by_client_ref("ref/5")), (Some(Key(1)), None));
+}
+
+#[test]
+fn the_history_is_read_from_a_key_on_and_no_further_than_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut batch = Batch::default();
+    // Every third is still alive; more keys than are looked up at a time.
+    let count = 2 * KEYS as u64;
+    for key in 1..=count {
+        batch.job(&job(key, if key % 3 == 0 { Phase::Queued } else { closed(100) })).unwrap();
+    }
+    store.commit(batch).unwrap();
+    let reader = store.reader();
+    let all: Vec<u64> = (1..=count).filter(|key| key % 3 != 0).collect();
+    let (mut read, mut pages, mut after) = (0, Vec::new(), Key(0));
+    loop {
+        let mut keep = |_: &Job| {
+            read += 1;
+            true
+        };
+        let page = reader.history_after(after, 300, &mut keep);
+        let Some(last) = page.last() else { break };
+        after = last.key;
+        pages.extend(page.iter().map(|job| job.key.0));
+    }
+    assert_eq!(pages, all, "each once, oldest first");
+    assert_eq!(read, all.len(), "each is read once");
+    let odd = reader.history_after(Key(4), 2, &mut |job| job.key.0 % 2 == 1);
+    assert_eq!(odd.iter().map(|job| job.key.0).collect::<Vec<_>>(), [5, 7]);
+    assert!(reader.history_after(Key(count), 1, &mut |_| true).is_empty());
+    assert!(reader.history_after(Key(0), 0, &mut |_| true).is_empty());
+}
+
+#[test]
+fn events_are_read_in_pieces_and_a_gap_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut batch = Batch::default();
+    (5..=20).for_each(|seq| batch.event(seq, &event(1, 10)).unwrap());
+    // One that cannot be read is left out, and ends nothing.
+    batch.batch.insert(&key1(b'e', 7), b"\x01");
+    store.commit(batch).unwrap();
+    let reader = store.reader();
+    let numbers = |since, limit| {
+        let (events, gap) = reader.events(since, limit);
+        (events.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>(), gap)
+    };
+    assert_eq!(numbers(0, 2), (vec![5, 6], true));
+    assert_eq!(numbers(4, 3), (vec![5, 6, 8], false));
+    assert_eq!(numbers(18, 9), (vec![19, 20], false));
+    assert_eq!(numbers(20, 9), (vec![], false));
+    assert_eq!(numbers(u64::MAX, 9), (vec![], false));
 }

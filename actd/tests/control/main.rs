@@ -5,4 +5,5 @@ mod daemon;
 mod framing;
 mod life;
 mod limits;
+mod revisions;
 mod subscribers;

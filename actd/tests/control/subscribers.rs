@@ -18,7 +18,7 @@ const ROUNDS: usize = 4;
 const LIVE: usize = 90;
 const STUCK: usize = 10;
 
-fn descriptions(n: usize) -> Value {
+pub(crate) fn descriptions(n: usize) -> Value {
     let text = "&(executable=/bin/true)(walltime=1)(jobname=x)";
     vec![json!({"text": text, "base_dir": "/"}); n].into()
 }
