@@ -221,7 +221,10 @@ impl Engine {
     /// that, failed though it is to run again. The next list is soon.
     fn is_outdated(&self, key: Key, sent: Time) -> bool {
         self.touched.get(&key).is_some_and(|at| *at >= sent)
-            && self.job(key).is_some_and(|job| matches!(job.phase, Phase::Active { .. }) && job.seen.is_some())
+            && self.job(key).is_some_and(|job| {
+                // That it is there at all is news if one list lacked it.
+                matches!(job.phase, Phase::Active { .. }) && job.seen.is_some() && job.missing == 0
+            })
     }
 
     /// What the lists before this one add to what it says about a job.

@@ -267,9 +267,11 @@ fn done(job: &mut Job) {
     job.retry = Retry::default();
 }
 
-/// The same, and what was sent to the server has had its answer: nothing of ours may still be executed there.
+/// The same, and what was sent to the server has had its answer: nothing of ours may still be executed there, and lists that
+/// are older than that say nothing of what is there.
 fn answered(job: &mut Job) {
     done(job);
+    job.missing = 0;
     job.in_flight_until = Time::default();
 }
 

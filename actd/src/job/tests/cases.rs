@@ -346,6 +346,21 @@ fn a_failed_job_is_left_on_the_server_as_asked() {
     assert_eq!((&job.delivery, matches!(next(&job, now, &policy), Next::Wait(_))), (&None, true));
 }
 
+/// A list that lacks a job counts no more once the server has answered about it.
+#[test]
+fn gone_takes_two_lists_after_the_last_answer() {
+    let now = Time(5_000_000);
+    let mut job = active(Row { arcstate: Arcstate::Running, ..done_row() }, now);
+    let taken = Kill { arcstate: Arcstate::Running, gone: false };
+    for input in [kill(), Input::Missing { empty_at: None }, Input::Killed(Ok(Some(taken)))] {
+        apply(&mut job, input, now);
+    }
+    apply(&mut job, Input::Missing { empty_at: None }, now);
+    assert!(matches!(job.phase, Phase::Active { .. }), "{job:?}");
+    apply(&mut job, Input::Missing { empty_at: None }, now);
+    assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Killed, .. }), "{job:?}");
+}
+
 /// A row that vanished before it could run is not asked for again for a job that is to be killed.
 #[test]
 fn a_killed_job_gets_no_other_row() {
