@@ -18,6 +18,7 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Everything that may stand in the file.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "lines of the form `key: value`")]
 pub(super) struct File {
     pub(super) server: Option<ServerText>,
     pub(super) port: Option<u16>,
@@ -30,6 +31,7 @@ pub(super) struct File {
 
 /// The daemon's own keys.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "indented lines of the form `key: value`")]
 pub(super) struct Actd {
     pub(super) results: Option<PathText>,
     pub(super) results_name: Option<NameText>,
@@ -129,6 +131,8 @@ pub(super) fn read(path: &Path) -> Result<(File, Vec<String>), ApiError> {
         // The library appends the place to its sentence; it belongs in front, where editors and people look for it.
         let sentence = e.to_string();
         let sentence = sentence.rsplit_once(" at line ").map_or(sentence.as_str(), |(s, _)| s);
+        let sentence = sentence.replace("expected u16", "expected a number up to 65535");
+        let sentence = sentence.replace("expected usize", "expected a number");
         bad(format!("{shown}:{}:{}: {sentence}", at.line(), at.column()))
             .hint(format!("correct line {} of the config file; `actctl config show` tells what is in force", at.line()))
     };
