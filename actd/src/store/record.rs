@@ -130,6 +130,26 @@ mod tests {
         assert!(fixed <= 600, "{fixed} bytes in memory without its texts");
     }
 
+    /// What came later stands at the end: a record without it is one of before, and who does not know it passes over it.
+    #[test]
+    fn what_a_submission_failed_for_may_be_missing() {
+        use crate::job::{Cause, Job, Origin, Phase};
+        let before = Job::new(Key(7), Origin::Submitted, 1, Phase::Queued, Time(5));
+        let bytes = encode(&before).unwrap();
+        assert_eq!(decode::<Job>(&bytes).unwrap(), before);
+        for cause in [Cause::Clusters, Cause::Description, Cause::Local, Cause::Server] {
+            let job = Job { cause: Some(cause), ..before.clone() };
+            let more = encode(&job).unwrap();
+            assert_eq!(decode::<Job>(&more).unwrap(), job);
+            assert_eq!(more[..bytes.len()], bytes, "all else is where it was");
+            let text = serde_json::to_string(&job).unwrap();
+            assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job, "an export keeps it");
+        }
+        let text = serde_json::to_string(&before).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), before);
+        assert!(serde_json::from_str::<Job>(&text.replacen('{', r#"{"cause":"Moon","#, 1)).is_err());
+    }
+
     #[test]
     fn a_source_is_read_without_the_rest_of_its_spec() {
         let input = |name: &str| InputFile {
