@@ -1,5 +1,5 @@
 //! A bare HTTP client that makes the requests which a piece of work needs, and nothing else: no records, no checks, no
-//! promises. It is the physical limit. Eight requests at a time, as many as the daemon makes by default.
+//! promises. It is the physical limit. As many requests at a time as the daemon makes by default, from the first.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Requests at a time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Jobs in one request that is about many.
 const BATCH: usize = 100;
 

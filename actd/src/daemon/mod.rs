@@ -54,7 +54,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Files of one job that are downloaded at a time.
 const FILES_PER_JOB: usize = 4;
 /// For each file that is moved at a time so many jobs are under way: many are small.
-const JOBS_AHEAD: usize = 8;
+const JOBS_AHEAD: usize = 4;
 
 /// How the daemon was started.
 #[derive(Debug)]

@@ -16,12 +16,15 @@ pub enum Lane {
     Transfer,
 }
 
-/// Additive increase, multiplicative decrease on the latency of short calls. Pure; see [`Limiter`] for the async part.
+/// Additive increase, multiplicative decrease on the latency of short calls. A server of one worker answers the later the
+/// more is asked of it at once, and gets no more than keep it busy; one of many workers does not. Pure; see [`Limiter`] for
+/// the async part.
 #[derive(Debug, Clone)]
 struct Aimd {
     limit: f64,
     cap: f64,
-    /// Smallest latency seen, forgotten slowly so that it follows a server that became slower for good.
+    /// Smallest latency seen, seconds; forgotten slowly so that it follows a server that became slower for good, and not one
+    /// that is slow because of us.
     best: Option<f64>,
     /// The server has never been slow yet: the limit grows by one with each answer.
     is_new: bool,
@@ -29,6 +32,9 @@ struct Aimd {
 
 impl Aimd {
     const START: f64 = 4.0;
+    /// Up to `best * WAITS + QUICK` seconds nobody waits for others: there is room for one more.
+    const WAITS: f64 = 2.0;
+    const QUICK: f64 = 0.01;
     /// A latency counts as slow above `best * SLOW + SLACK` seconds.
     const SLOW: f64 = 3.0;
     const SLACK: f64 = 0.1;
@@ -45,12 +51,12 @@ impl Aimd {
     /// A call was answered after `latency`; `full` tells whether there were no places left (otherwise the limit was not tested).
     fn answered(&mut self, latency: Duration, full: bool) {
         let latency = latency.as_secs_f64();
-        let best = self.best.map_or(latency, |best| latency.min(best * 1.02 + 0.000_1));
+        let best = self.best.map_or(latency, |best| latency.min(best * 1.002 + 0.000_01));
         self.best = Some(best);
         if latency > best * Self::SLOW + Self::SLACK {
             self.limit = (self.limit * 0.8).max(1.0);
             self.is_new = false;
-        } else if full {
+        } else if full && latency <= best * Self::WAITS + Self::QUICK {
             let step = if self.is_new { 1.0 } else { 1.0 / self.limit };
             self.limit = (self.limit + step).min(self.cap);
         }
@@ -234,6 +240,16 @@ mod tests {
             limiter.answered(Duration::from_millis(5));
         }
         assert_eq!((limiter.usage().0, held.len()), (8, 7), "one is left for calls");
+    }
+
+    #[test]
+    fn a_server_of_one_worker_is_asked_no_more_than_keeps_it_busy() {
+        let mut aimd = Aimd::new(17);
+        aimd.answered(Duration::from_millis(5), false);
+        for _ in 0..300 {
+            aimd.answered(Duration::from_millis(5 * aimd.places() as u64), true);
+        }
+        assert!((4..8).contains(&aimd.places()), "{aimd:?}");
     }
 
     #[test]
