@@ -51,7 +51,7 @@ impl Aimd {
     /// A call was answered after `latency`; `full` tells whether there were no places left (otherwise the limit was not tested).
     fn answered(&mut self, latency: Duration, full: bool) {
         let latency = latency.as_secs_f64();
-        let best = self.best.map_or(latency, |best| latency.min(best * 1.002 + 0.000_01));
+        let best = self.best.map_or(latency, |best| latency.min(best * 1.000_5 + 0.000_002));
         self.best = Some(best);
         if latency > best * Self::SLOW + Self::SLACK {
             self.limit = (self.limit * 0.8).max(1.0);
