@@ -18,6 +18,7 @@ pub mod gate;
 pub mod grid;
 pub mod ids;
 pub mod lsp;
+mod memory;
 pub mod out;
 pub mod pick;
 pub mod progress;
@@ -45,6 +46,7 @@ use crate::failure::{BROKEN_PIPE, BUG, Failure, INTERRUPTED, OK, SERVER, SOME_FA
 /// Runs a command line, from its words to its exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    memory::keep();
     let program = words::program(args.first().map(OsString::as_os_str));
     // The shell asks what could come next: see `completions`.
     complete::typed(&args);
