@@ -109,7 +109,7 @@ fn mistakes_are_shown_while_they_are_typed_and_corrected_on_demand() {
     let mut file = open(&mut editor, &world.user, "job.xrsl", GOOD);
     assert_eq!(findings(&mut editor, &file), []);
     // Columns are UTF-16: an é is one, a 𝄞 two.
-    change(&mut editor, &mut file, "(jobname=\"good\")", "(jobname=\"é𝄞\")(exectuable=x)");
+    change(&mut editor, &mut file, "(jobname=\"good\")", "(jobname=\"é𝄞\")(memroy=100)");
     let found = findings(&mut editor, &file);
     assert_eq!(
         found.iter().map(|(code, line, column)| (code.as_str(), *line, *column)).collect::<Vec<_>>(),
@@ -120,9 +120,9 @@ fn mistakes_are_shown_while_they_are_typed_and_corrected_on_demand() {
     let actions = editor.result("textDocument/codeAction", &ask);
     assert_eq!(actions[0]["kind"], "quickfix", "{actions}");
     let mended = apply(&file.text, &actions[0]["edit"]["changes"][&file.uri]);
-    assert!(mended.contains("(jobname=\"é𝄞\")(executable=x)"), "{mended}");
+    assert!(mended.contains("(jobname=\"é𝄞\")(memory=100)"), "{mended}");
     // A missing input appears, and the finding goes when the file is there.
-    change(&mut editor, &mut file, "(exectuable=x)", "");
+    change(&mut editor, &mut file, "(memroy=100)", "");
     change(&mut editor, &mut file, "in/data.txt", "in/other.txt");
     file.version = 4;
     assert_eq!(findings(&mut editor, &file).iter().filter(|f| f.0 == "E60").count(), 1);
