@@ -5,10 +5,11 @@ use std::fs;
 use act_proto::jobs::Origin;
 
 use super::prune::Retention;
+use super::reader::KEYS;
 use super::record::EventRecord;
 use super::recover::recover;
 use super::samples;
-use super::{Batch, KEYS, Store, key1};
+use super::{Batch, Store, key1};
 use crate::job::{Job, Key, Outcome, Phase, Spec, Time};
 
 fn job(key: u64, phase: Phase) -> Job {
