@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Requests at a time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 /// Jobs in one request that is about many.
 const BATCH: usize = 100;
 

@@ -331,8 +331,8 @@ impl Config {
             fetch_failed: set.pick("actd.fetch_failed", actd.fetch_failed, false, yes_no),
             poll_min: set.duration("actd.poll_min", actd.poll_min, Duration::from_secs(5)),
             poll_max: set.duration("actd.poll_max", actd.poll_max, Duration::from_secs(60)),
-            requests: set.pick("actd.requests", actd.requests, 17, number),
-            transfers: set.pick("actd.transfers", actd.transfers, 16, number),
+            requests: set.pick("actd.requests", actd.requests, 33, number),
+            transfers: set.pick("actd.transfers", actd.transfers, 32, number),
             rate_limit: set.pick("actd.rate_limit", actd.rate_limit.map(|b| Some(b.0)), None, |r| {
                 r.map_or(Value::Null, |r| json!(show_size(r)))
             }),
