@@ -12,6 +12,7 @@ use act_proto::jobs::Progress;
 
 use crate::job::waiting::Held;
 use crate::job::{Job, Key, ProxyId, ServerId, Time};
+use crate::work::TransferKind;
 
 /// All jobs that are not history.
 #[derive(Debug, Default)]
@@ -38,17 +39,6 @@ pub struct Jobs {
     pub orphans: Vec<ServerId>,
     /// Transfers under way. Not part of the revision.
     pub progress: HashMap<Key, (TransferKind, Progress)>,
-}
-
-/// What a transfer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransferKind {
-    /// Inputs to the server or to WebDAV.
-    Upload,
-    /// Results from the server.
-    Download,
-    /// Results to where the user wants them.
-    Deliver,
 }
 
 /// Conditions that hold back work of all jobs.

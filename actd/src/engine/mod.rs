@@ -43,10 +43,10 @@ use crate::job::recover::recover;
 use crate::job::{Job, Key, Phase, ProxyId, ServerId, Spec, Time};
 use crate::store::prune::Retention;
 use crate::store::{Batch, Loaded, Reader, Store, StoreError};
-use crate::work::{Done, ProgressSink, Work};
+use crate::work::{Done, ProgressSink, TransferKind, Work};
 
 use answer::Waiter;
-use board::{Board, TransferKind};
+use board::Board;
 use broken::About;
 use dir_name::DirName;
 use events::EventLog;

@@ -19,9 +19,9 @@ use super::Api;
 use super::answer::{self, View};
 use super::register::register as add;
 use super::stat;
-use crate::engine::board::TransferKind;
 use crate::job::select::{self, BadSelector, Parsed};
 use crate::job::{Job, Key, Origin, Phase, Time};
+use crate::work::TransferKind;
 
 /// Longest that a call waits for something to happen.
 const MAX_WAIT: Duration = Duration::from_secs(60);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::hands::Inner;
 use super::manifest::{self, Manifest};
+use super::progress::TransferKind;
 use super::publish::{self, Moved};
 use super::retrieve::{gone_name, room};
 use super::trouble::{self, blocking};
 use super::{Done, ProgressSink};
-use crate::engine::board::TransferKind;
 use crate::failpoint;
 use crate::fsutil::transfer::{copy_tree, remove_tree};
 use crate::job::Key;

@@ -31,7 +31,7 @@ pub use confirm::description_for;
 pub use discard::{TRASH, empty_trash};
 pub use hands::{Hands, HandsConfig};
 pub use manifest::{FileEntry, Manifest, Missing};
-pub use progress::ProgressSink;
+pub use progress::{ProgressSink, TransferKind};
 pub use read::{MAX_PIECE, Piece, SessionFile, SessionJob, cat_local, list_local};
 pub use retrieve::{remove_beginning, remove_stale};
 

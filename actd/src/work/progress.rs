@@ -7,11 +7,21 @@ use tokio::time::Instant;
 
 use act_proto::jobs::Progress;
 
-use crate::engine::board::TransferKind;
 use crate::job::Key;
 
 /// Shortest time between two reports of one transfer.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// What a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferKind {
+    /// Inputs to the server or to WebDAV.
+    Upload,
+    /// Results from the server.
+    Download,
+    /// Results to where the user wants them.
+    Deliver,
+}
 
 type Report = dyn Fn(Key, Option<(TransferKind, Progress)>) + Send + Sync;
 

@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::hands::{Inner, Tools};
-use super::progress::Meter;
+use super::progress::{Meter, TransferKind};
 use super::trouble::{self, Repeat, blocking};
 use super::{Done, ProgressSink, plain_path, webdav_dir};
-use crate::engine::board::TransferKind;
 use crate::failpoint;
 use crate::job::apply::Input;
 use crate::job::fault::{Class, Fault};

@@ -18,13 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::hands::Tools;
 use super::manifest::{self, FileEntry, Manifest, Missing};
-use super::progress::Meter;
+use super::progress::{Meter, TransferKind};
 use super::publish::{self, Moved};
 use super::rows::Coming;
 use super::space::Turn;
 use super::trouble::{self, Repeat, blocking};
 use super::{Done, Inner, ProgressSink, Retrieve, rows};
-use crate::engine::board::TransferKind;
 use crate::failpoint;
 use crate::fsutil::RelPath;
 use crate::fsutil::transfer::remove_tree;
