@@ -17,7 +17,7 @@ use crate::complete;
 #[command(name = "actctl", version, infer_long_args = true, args_override_self = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 ok, 1 some items failed, 2 usage, 3 credential, 4 job description, 5 server, CE or \
-                        WebDAV, 6 local disk or permissions, 7 timeout, 8 daemon, 70 bug, 130 interrupted, 141 broken pipe."
+                        WebDAV, 6 local disk or permissions, 7 timeout, 8 daemon, 70 bug, 125 `run` itself, 130 interrupted, 141 broken pipe."
 )]
 pub struct Cli {
     /// Options of every verb.

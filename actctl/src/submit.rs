@@ -16,7 +16,7 @@ use act_proto::method::{JobsKill, JobsSubmit};
 
 use crate::cli_jobs::Sub;
 use crate::ctx::{Ctx, Session};
-use crate::failure::{CREDENTIAL, DESCRIPTION, Failure, INTERRUPTED, LOCAL, SERVER};
+use crate::failure::{CREDENTIAL, DAEMON, DESCRIPTION, Failure, INTERRUPTED, LOCAL, SERVER};
 use crate::follow::{Fate, Item, Submission};
 use crate::progress::Progress;
 use crate::sweep::{rows_of, rows_of_ranges};
@@ -100,6 +100,12 @@ impl Input {
         Ok(Self { texts, refused, params, base_dir })
     }
 
+    /// How many jobs this is about. A file that cannot be read, or is refused, counts as one.
+    pub fn jobs(&self) -> usize {
+        let of = |text: &Text| xrsl::submissions(&text.text).map_or(1, |jobs| jobs.len());
+        self.texts.iter().map(of).sum::<usize>() + self.refused.len()
+    }
+
     /// Sends the descriptions, in as few calls as possible; the answers come into `submission` in the order of the files.
     /// No further call is made once `stop` is set.
     ///
@@ -133,7 +139,12 @@ impl Input {
                 .collect();
             self.params.client_ref = Some(format!("actctl-{reference}-{call}"));
             // The reference makes it safe to ask again when the answer was lost.
-            let reply = session.repeat::<JobsSubmit>(&self.params).await?;
+            let reply = session.repeat::<JobsSubmit>(&self.params).await.map_err(|f| match f.exit {
+                DAEMON => f.hint(
+                    "it may have taken the jobs: `actctl daemon start`, and `actctl stat` before you submit again",
+                ),
+                _ => f,
+            })?;
             if call == 0 {
                 submission.rev = reply.rev;
                 submission.batch.clone_from(&reply.batch);
@@ -361,7 +372,7 @@ pub async fn follow<I: Future>(
         }
         progress.set(submission.decided() as u64, waiting.map(|w| w.1).unwrap_or_default());
         let jobs = tokio::select! {
-            jobs = watch.next(session, &keys, CHANGES_MS) => jobs?,
+            jobs = watch.next(session, &keys, CHANGES_MS) => jobs.map_err(|f| left_behind(f, submission, keys.len()))?,
             _ = interrupt.as_mut() => {
                 progress.end();
                 ctx.out.note("Cancelling submission ...");
@@ -382,6 +393,15 @@ pub async fn follow<I: Future>(
             moved = Instant::now();
         }
     }
+}
+
+/// The daemon is lost, and jobs are with it: whoever types the command again submits them twice.
+fn left_behind(lost: Failure, submission: &Submission, jobs: usize) -> Failure {
+    let (they, batch) = (if jobs == 1 { "1 job is" } else { &*format!("{jobs} jobs are") }, &submission.batch);
+    lost.hint(format!(
+        "{they} with the daemon and will be submitted when it runs again (`actctl daemon start`): do not submit again; \
+         `actctl wait @{batch}` waits for that, `actctl kill @{batch}` takes back"
+    ))
 }
 
 /// Prints the lines of the jobs that are decided, up to the first that is not.

@@ -84,3 +84,22 @@ fn what_was_taken_is_taken_back_when_a_later_part_is_refused() {
     assert_eq!(ran.stdout, "", "{ran}");
     nothing_is_left(&world);
 }
+
+/// A daemon that is stopped keeps what it has taken: the same command, typed again, would submit it twice.
+#[test]
+fn a_daemon_that_is_stopped_meanwhile_keeps_the_jobs_and_the_user_is_told() {
+    let mut world = World::ready();
+    world.user.set_env("ACTCTL_DAEMON_WAIT", "0");
+    world.sandbox.stop();
+    let user = &world.user;
+    user.write("job.xrsl", NUMBERED);
+    let script = "actctl sub --range i=1..2 job.xrsl 2> sub.err & pid=$!\n\
+                  for i in $(seq 600); do test -z \"$(actctl stat -o ids 2> stat.err)\" || break; sleep 0.05; done\n\
+                  actctl daemon stop\n\
+                  code=0; wait $pid || code=$?; cat sub.err >&2; exit $code";
+    let sub = user.shell(script).exits(8).says(&["2 jobs are with the daemon", "do not submit again"]);
+    let wait = sub.stderr.split('`').find(|part| part.starts_with("actctl wait @")).expect("how to wait").to_owned();
+    world.sandbox.start_again();
+    let _ = world.user.shell(&wait).ok();
+    assert_eq!((world.sandbox.runs_of("1"), world.sandbox.runs_of("2")), (1, 1));
+}

@@ -34,6 +34,10 @@ fn what_answers_nonsense_is_ended_by_a_signal() {
     let user = &world.user;
     let mut daemon = mute(user, "exec sleep 600");
     let _ = user.actctl(&["stat"]).exits(8).says(&["actctl daemon restart"]);
+    let list = user.actctl(&["daemon", "list", "--json"]).ok().json();
+    let item = &list["items"][0];
+    assert_eq!((&item["running"], item["pid"].as_u64()), (&true.into(), Some(daemon.id().into())), "{list}");
+    assert!(item["error"].is_string(), "{list}");
     // Nobody waits for it here, so it stays a zombie, which must not count as running.
     let _ = user.actctl(&["daemon", "stop"]).ok().says(&["has been ended"]);
     assert_eq!(daemon.wait().unwrap().signal(), Some(libc::SIGTERM));

@@ -168,6 +168,37 @@ fn run_shows_what_a_job_said_before_it_failed() {
 }
 
 #[test]
+fn run_of_several_jobs_submits_none() {
+    let world = World::ready();
+    let user = &world.user;
+    let one = "(executable=/bin/true)(walltime=1)";
+    user.write("a.xrsl", format!("&{one}"));
+    user.write("two.xrsl", format!("+(&{one})(&{one})"));
+    for args in [&["run", "a.xrsl", "two.xrsl"][..], &["run", "a.xrsl", "no-such.xrsl"], &["run", "two.xrsl"]] {
+        let run = user.actctl(args);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(125), ""), "{run}");
+        assert!(run.stderr.contains("`run` takes one job, and there are"), "{run}");
+    }
+    assert!(world.sandbox.journal("POST", "/jobs").is_empty());
+}
+
+/// A job of XML says there what its output is called.
+#[test]
+fn cat_knows_the_output_of_an_xml_description() {
+    let world = World::ready();
+    let adl = "<?xml version=\"1.0\"?><ActivityDescription xmlns=\"http://www.eu-emi.eu/es/2010/12/adl\">\
+               <ActivityIdentification><Name>xml</Name></ActivityIdentification><Application>\
+               <Executable><Path>/bin/echo</Path><Argument>said</Argument></Executable>\
+               <Output>said.txt</Output></Application></ActivityDescription>";
+    world.user.write("job.adl", adl);
+    let _ = world.user.actctl(&["sub", "job.adl"]).ok();
+    world.user.wait_phase("xml", "stored");
+    assert_eq!(world.user.actctl(&["cat", "xml"]).ok().stdout, "said\n");
+    // Nothing is laid out in it, and nothing of it is lost.
+    assert_eq!(world.user.shell("actctl fmt - < job.adl").ok().stdout, adl);
+}
+
+#[test]
 fn cat_shows_output_while_running_and_after() {
     let world = World::ready();
     let user = &world.user;

@@ -237,14 +237,18 @@ async fn list(ctx: &Ctx) -> Outcome {
         let own = own.as_ref().filter(|own| own.name == name);
         let state = own.map_or_else(|| root.join(&name), |own| own.paths().state);
         // Connecting to a socket of the service manager's would start one.
-        let client = match read_lock(&state) {
-            Ok(Some(lock)) if connect::is_held(&state) => connect::at(ctx, &lock.socket).await.ok().flatten(),
-            _ => None,
+        let lock = read_lock(&state).ok().flatten().filter(|_| connect::is_held(&state));
+        let (client, trouble) = match &lock {
+            Some(lock) => match connect::at(ctx, &lock.socket).await {
+                Ok(client) => (client, None),
+                Err(f) => (None, Some(f.message)),
+            },
+            None => (None, None),
         };
         let hello = client.as_ref().map(act_proto::Client::hello);
         items.push(json!({
-            "instance": name, "running": hello.is_some(), "pid": hello.map(|h| h.pid),
-            "server": hello.map(|h| h.server.clone()), "version": hello.map(|h| h.version.clone()),
+            "instance": name, "running": lock.is_some(), "pid": lock.as_ref().map(|lock| lock.pid),
+            "server": hello.map(|h| h.server.clone()), "version": hello.map(|h| h.version.clone()), "error": trouble,
         }));
     }
     if ctx.out.json {
@@ -259,5 +263,10 @@ async fn list(ctx: &Ctx) -> Outcome {
     let heads = ["instance", "running", "pid", "version", "server"];
     let rows: Vec<Vec<String>> = items.iter().map(|i| heads.iter().map(|h| cell(&i[*h])).collect()).collect();
     ctx.out.text(&table::plain(&heads, &rows))?;
+    for item in &items {
+        if let Some(trouble) = item["error"].as_str() {
+            ctx.out.warn(trouble);
+        }
+    }
     Ok(OK)
 }

@@ -19,11 +19,13 @@ pub fn run(ctx: &Ctx, args: &Fmt) -> Outcome {
     for path in &args.files {
         let text = read(path)?;
         let shown = path.display();
-        if xrsl::adl::is_xml(&text) {
+        let laid_out = if xrsl::adl::is_xml(&text) {
             ctx.out.warn(&format!("{shown} is XML; it stays as it is"));
-            continue;
-        }
-        let Some(laid_out) = xrsl::layout(&xrsl::parse(&text)) else {
+            Some(text.clone())
+        } else {
+            xrsl::layout(&xrsl::parse(&text))
+        };
+        let Some(laid_out) = laid_out else {
             refused = true;
             items.push(json!({ "path": shown.to_string(), "accepted": false }));
             ctx.out.error(

@@ -45,6 +45,10 @@ async fn inner(ctx: &Ctx, args: &Run) -> Outcome {
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
     let input = Input::read(&args.sub)?;
+    let jobs = input.jobs();
+    if jobs > 1 {
+        return Err(not_one(jobs));
+    }
     let mut session = ctx.session().await?;
     let (mut submission, handed) = hand_over(ctx, &mut session, input, &mut interrupt).await?;
     if handed == End::Interrupted
@@ -127,12 +131,13 @@ async fn reasoned(session: &mut Session<'_>, mut job: Job) -> Result<Job, Failur
     Ok(job)
 }
 
+fn not_one(jobs: usize) -> Failure {
+    Failure::usage(format!("`run` takes one job, and there are {jobs}")).hint("use `sub` and `wait`")
+}
+
 /// The one job that a `run` is about.
 fn only(submission: &Submission) -> Result<(String, u64), Failure> {
-    let [item] = submission.items.as_slice() else {
-        return Err(Failure::usage(format!("`run` takes one job, and there are {}", submission.items.len()))
-            .hint("use `sub` and `wait`"));
-    };
+    let [item] = submission.items.as_slice() else { return Err(not_one(submission.items.len())) };
     match (&item.fate, &item.key) {
         (Fate::Inserted(id), Some(key)) => Ok((key.clone(), *id)),
         (Fate::Failed { message, hint, exit }, _) => {

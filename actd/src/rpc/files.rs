@@ -94,10 +94,15 @@ fn local_name(api: &Api, job: &Job, file: &str) -> Result<Option<String>, ApiErr
         let what = format!("what the {file} of job {} is called is not known: another client submitted it", job.key);
         return Err(ApiError::new(Kind::BadParams, what).hint("name the file; `actctl ls` lists them"));
     };
-    let parsed = xrsl::parse(&spec.text);
-    let Some(described) = parsed.jobs().first() else { return Ok(None) };
-    let stderr = if described.join { &described.stdout } else { &described.stderr };
-    Ok(if file == "stdout" { described.stdout.clone() } else { stderr.clone() })
+    let (stdout, stderr) = if xrsl::adl::is_xml(&spec.text) {
+        let Ok(adl) = xrsl::adl::read(&spec.text) else { return Ok(None) };
+        (adl.stdout, adl.stderr)
+    } else {
+        let parsed = xrsl::parse(&spec.text);
+        let Some(job) = parsed.jobs().first() else { return Ok(None) };
+        (job.stdout.clone(), if job.join { job.stdout.clone() } else { job.stderr.clone() })
+    };
+    Ok(if file == "stdout" { stdout } else { stderr })
 }
 
 async fn remote(api: &Api, job: &Arc<Job>, p: &CatParams, length: u64) -> Result<Option<Piece>, ApiError> {

@@ -7,6 +7,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::model::{Input, Output, Source};
+use crate::span::Span;
 use crate::url::{Place, place};
 use std::collections::BTreeMap;
 
@@ -74,60 +75,84 @@ pub fn check_input_name(input: &Input) -> Option<Diagnostic> {
         return Some(d.fix(fix));
     }
     let local = matches!(input.source, Source::Local(_));
-    if local && name.contains(' ') {
-        let message = format!("a blank in the input name \"{name}\" gets the job stuck on the server");
-        return Some(
-            Diagnostic::error("E79", span, message).help("give it a name without blanks; the source may keep its own"),
-        );
+    if local { blank(name, span) } else { None }
+}
+
+/// What is wrong with the name of a file that is uploaded because `attribute` names it, without being listed.
+#[must_use]
+pub fn check_unlisted(attribute: &str, value: &str, span: Span) -> Option<Diagnostic> {
+    let name = upload_path(value);
+    match bad_name(&name) {
+        Some(why) => {
+            let message = format!("{attribute} \"{}\" cannot be uploaded: {why}", value.escape_debug());
+            Some(Diagnostic::error("E61", span, message).help("list it in inputfiles under a plain name"))
+        }
+        None => blank(&name, span),
     }
-    None
+}
+
+/// A blank in the name of a file that is uploaded.
+pub(crate) fn blank(name: &str, span: Span) -> Option<Diagnostic> {
+    if !name.contains(' ') {
+        return None;
+    }
+    let message = format!("a blank in the input name \"{name}\" gets the job stuck on the server");
+    Some(Diagnostic::error("E79", span, message).help("give it a name without blanks; the source may keep its own"))
 }
 
 /// What is wrong with the name of an output, for sending the job.
 #[must_use]
 pub fn check_output_name(output: &Output) -> Option<Diagnostic> {
     let name = output.name.strip_prefix('@').unwrap_or(&output.name);
+    check_output("output name", name, output.name_span)
+}
+
+/// The same for `stdout`, `stderr` and `gmlog`: the server adds them to the outputs. An absolute one stays on the worker node.
+#[must_use]
+pub fn check_own_output(attribute: &str, value: &str, span: Span) -> Option<Diagnostic> {
+    if value.starts_with('/') { None } else { check_output(attribute, value, span) }
+}
+
+fn check_output(what: &str, name: &str, span: Span) -> Option<Diagnostic> {
     // "/" is the whole session directory, "x/" a directory; a leading / is taken off by ARC.
     let plain = name.trim_start_matches('/').trim_end_matches('/');
     if !plain.is_empty()
         && let Some(why) = bad_name(plain)
     {
-        let message = format!("the output name \"{}\" cannot be used: {why}", output.name.escape_debug());
-        return Some(Diagnostic::error("E61", output.name_span, message));
+        let message = format!("the {what} \"{}\" cannot be used: {why}", name.escape_debug());
+        return Some(Diagnostic::error("E61", span, message));
     }
     let bad = plain.chars().find(|c| !c.is_ascii() || matches!(c, ' ' | '?' | '%'))?;
-    let what = if bad == ' ' { "a blank".to_owned() } else { format!("'{bad}'") };
-    let message = format!("{what} in the output name \"{}\" gets the job stuck on the server", output.name);
-    Some(Diagnostic::error("E79", output.name_span, message).help("use letters, digits and . _ - + # only"))
+    let bad = if bad == ' ' { "a blank".to_owned() } else { format!("'{bad}'") };
+    let message = format!("{bad} in the {what} \"{name}\" gets the job stuck on the server");
+    Some(Diagnostic::error("E79", span, message).help("use letters, digits and . _ - + # only"))
 }
 
-/// Inputs that would overwrite each other: the same name twice, or one where another needs a directory.
-#[must_use]
-pub fn clashes(inputs: &[Input]) -> Vec<Diagnostic> {
-    let mut seen: BTreeMap<String, &Input> = BTreeMap::new();
+/// Inputs, by name and place, that would overwrite each other: the same name twice, or one where another needs a directory.
+pub fn clashes<'a>(inputs: impl IntoIterator<Item = (&'a str, Span)>) -> Vec<Diagnostic> {
+    let mut seen: BTreeMap<String, (&str, Span)> = BTreeMap::new();
     let mut out = Vec::new();
-    for input in inputs {
-        let path = upload_path(&input.name);
+    for (name, span) in inputs {
+        let path = upload_path(name);
         if out.len() >= MAX_CLASHES {
             return out;
         }
-        if let Some(first) = seen.get(&path) {
-            let message = if first.name == input.name {
-                format!("the input \"{}\" is listed twice", input.name)
+        if let Some((first, _)) = seen.get(&path) {
+            let message = if *first == name {
+                format!("the input \"{name}\" is listed twice")
             } else {
-                format!("the inputs \"{}\" and \"{}\" are the same file", first.name, input.name)
+                format!("the inputs \"{first}\" and \"{name}\" are the same file")
             };
-            out.push(Diagnostic::error("E62", input.name_span, message).help("keep one of them"));
+            out.push(Diagnostic::error("E62", span, message).help("keep one of them"));
             continue;
         }
-        seen.insert(path, input);
+        seen.insert(path, (name, span));
     }
-    for (path, input) in &seen {
+    for (path, (name, span)) in &seen {
         for (i, _) in path.match_indices('/') {
-            if let Some(file) = path.get(..i).and_then(|parent| seen.get(parent)) {
-                let message =
-                    format!("\"{}\" cannot be a file and a directory: \"{}\" lies in it", file.name, input.name);
-                out.push(Diagnostic::error("E62", input.name_span, message));
+            if let Some((file, _)) = path.get(..i).and_then(|parent| seen.get(parent)) {
+                let message = format!("\"{file}\" cannot be a file and a directory: \"{name}\" lies in it");
+                out.push(Diagnostic::error("E62", *span, message));
                 break;
             }
         }

@@ -253,11 +253,16 @@ impl Draft<'_> {
                 self.errors.push(d);
             }
         }
-        self.errors.extend(names::clashes(&self.job.inputs));
         for output in &self.job.outputs {
             if let Some(d) = names::check_output_name(output) {
                 self.errors.push(d);
             }
+        }
+        let own = [("stdout", &self.job.stdout), ("stderr", &self.job.stderr), ("gmlog", &self.job.gmlog)];
+        for (attribute, value) in own {
+            let listed = |value: &String| self.job.outputs.iter().any(|o| o.name == *value);
+            let Some(value) = value.as_ref().filter(|value| !listed(value)) else { continue };
+            self.errors.extend(names::check_own_output(attribute, value, self.relation_span(attribute)));
         }
     }
 
@@ -286,6 +291,9 @@ impl Draft<'_> {
                 source_sites.push(SourceSite::Implicit);
             }
         }
+        let listed = self.job.inputs.iter().map(|i| (i.name.as_str(), i.name_span));
+        let unlisted = locals.iter().filter(|l| l.implicit).map(|l| (l.name.as_str(), l.span));
+        self.errors.extend(names::clashes(listed.chain(unlisted)));
         (locals, source_sites)
     }
 
@@ -296,9 +304,8 @@ impl Draft<'_> {
         }
         let span = self.relation_span(attribute);
         let name = names::upload_path(value);
-        if let Some(why) = names::bad_name(&name) {
-            let d = Diagnostic::error("E61", span, format!("{attribute} \"{value}\" cannot be uploaded: {why}"));
-            self.errors.push(d.help("list it in inputfiles under a plain name"));
+        if let Some(d) = names::check_unlisted(attribute, value, span) {
+            self.errors.push(d);
             return None;
         }
         if name != value {
@@ -369,13 +376,14 @@ fn adl_submission(text: &str) -> Result<Submission, Vec<Diagnostic>> {
     let adl = adl::read(text)?;
     let mut locals = Vec::new();
     let mut source_sites = Vec::new();
-    let mut errors = Vec::new();
+    let mut errors = names::clashes(adl.inputs.iter().map(|i| (i.name.as_str(), i.span)));
     for input in adl.inputs {
         if let Some(why) = names::bad_name(&names::upload_path(&input.name)) {
             let message = format!("the input name \"{}\" cannot be used: {why}", input.name);
             errors.push(Diagnostic::error("E61", input.span, message));
             continue;
         }
+        errors.extend(input.local.as_ref().and_then(|_| names::blank(&input.name, input.span)));
         let Some(path) = input.local else { continue };
         locals.push(LocalInput {
             upload_path: names::upload_path(&input.name),
@@ -394,7 +402,14 @@ fn adl_submission(text: &str) -> Result<Submission, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let job = JobDescription { name: adl.name.clone(), executable: adl.executable, ..JobDescription::default() };
+    let (stdout, stderr) = (adl.stdout, adl.stderr);
+    let job = JobDescription {
+        name: adl.name.clone(),
+        executable: adl.executable,
+        stdout,
+        stderr,
+        ..JobDescription::default()
+    };
     Ok(Submission {
         name: adl.name,
         job,

@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 
 use crate::diagnostic::{Diagnostic, Edit, apply_edits};
-use crate::edit::{job_places, job_text, open_before, rename, sites};
+use crate::edit::{is_named, job_places, job_text, open_before, rename, sites};
 use crate::parsed::{Parsed, parse};
 use crate::print::quote;
 use crate::span::Span;
 use crate::syntax::cursor::has_forbidden;
-use crate::syntax::{BoolOp, Node, Value, normalise_name};
+use crate::syntax::{BoolOp, Node, Value};
 
 /// The values of one job: (variable, value), in the order of the columns.
 pub type Row = Vec<(String, String)>;
@@ -49,7 +49,8 @@ pub fn expand_sweep(text: &str, rows: &[Row]) -> Result<Vec<Swept>, Vec<Diagnost
         }
     }
     let jobs: Vec<Cow<'_, Parsed>> = places.into_iter().enumerate().map(|(i, p)| job_text(&parsed, i, p).0).collect();
-    let used = |name: &&str| jobs.iter().any(|job| job.tree().is_some_and(|t| node_uses(job.text(), t, name)));
+    let used =
+        |name: &&str| jobs.iter().any(|job| job.tree().is_some_and(|t| node_uses(job.text(), t, name.as_bytes())));
     if !rows.is_empty() && !columns.iter().any(used) {
         let message = format!("the description uses none of the variables {}", columns.join(", "));
         let help = format!("write $({}) where the value belongs, outside quotes", columns.first().unwrap_or(&"name"));
@@ -92,9 +93,10 @@ fn one(job: &Parsed, row: usize, values: &[(String, String)]) -> Option<String> 
             }
         }
     }
+    let varying = varying(text, root, values);
     let name_varies = sites(root).iter().any(|s| {
-        normalise_name(&s.relation.name.value(text.as_bytes())) == b"jobname"
-            && values.iter().any(|(name, _)| s.relation.values.iter().any(|v| value_uses(text, v, name)))
+        is_named(text, s.relation, "jobname")
+            && varying.iter().any(|name| s.relation.values.iter().any(|v| value_uses(text, v, name)))
     });
     let (swept, applied) = apply_edits(text, &edits);
     if applied != edits.len() || parse(&swept).jobs().len() != 1 {
@@ -115,11 +117,27 @@ fn one(job: &Parsed, row: usize, values: &[(String, String)]) -> Option<String> 
     rename(&swept, &name)
 }
 
+/// The variables whose values depend on the row: its own, and what the description defines by such a one.
+fn varying<'t>(text: &'t str, root: &'t Node, values: &'t [(String, String)]) -> Vec<Cow<'t, [u8]>> {
+    let mut names: Vec<Cow<'_, [u8]>> = values.iter().map(|(name, _)| Cow::Borrowed(name.as_bytes())).collect();
+    for site in sites(root).iter().filter(|s| is_named(text, s.relation, "rslsubstitution")) {
+        for value in &site.relation.values {
+            if let Value::Sequence(s) = value
+                && let [Value::Str(defined), value] = s.values.as_slice()
+                && names.iter().any(|name| value_uses(text, value, name))
+            {
+                names.push(defined.value(text.as_bytes()));
+            }
+        }
+    }
+    names
+}
+
 /// Where the description defines a variable itself: the places of the values.
 fn own_definitions(text: &str, root: &Node, name: &str) -> Vec<Span> {
     let mut out = Vec::new();
     for site in sites(root) {
-        if normalise_name(&site.relation.name.value(text.as_bytes())) != b"rslsubstitution" {
+        if !is_named(text, site.relation, "rslsubstitution") {
             continue;
         }
         for value in &site.relation.values {
@@ -134,17 +152,17 @@ fn own_definitions(text: &str, root: &Node, name: &str) -> Vec<Span> {
     out
 }
 
-fn node_uses(text: &str, node: &Node, name: &str) -> bool {
+fn node_uses(text: &str, node: &Node, name: &[u8]) -> bool {
     match node {
         Node::Boolean(b) => b.groups.iter().any(|g| node_uses(text, &g.node, name)),
         Node::Relation(r) => r.values.iter().any(|v| value_uses(text, v, name)),
     }
 }
 
-fn value_uses(text: &str, value: &Value, name: &str) -> bool {
+fn value_uses(text: &str, value: &Value, name: &[u8]) -> bool {
     match value {
         Value::Str(_) => false,
-        Value::Variable(v) => *v.name.value(text.as_bytes()) == *name.as_bytes(),
+        Value::Variable(v) => *v.name.value(text.as_bytes()) == *name,
         Value::Concat(c) => c.parts.iter().any(|v| value_uses(text, v, name)),
         Value::Sequence(s) => s.values.iter().any(|v| value_uses(text, v, name)),
     }
@@ -170,6 +188,16 @@ mod tests {
         let job = parse(&swept[1].text).jobs()[0].clone();
         assert_eq!(job.arguments, ["--seed=1", "x y"]);
         assert_eq!(job.name.as_deref(), Some("sim-2"));
+    }
+
+    #[test]
+    fn a_name_that_depends_on_the_row_by_another_variable_is_kept() {
+        let text = "&(rsl_substitution=(tag run-$(i))(other x))(rsl_substitution=(long $(tag)-it))(executable=/a)\
+                    (arguments=$(i))(jobname=$(long))";
+        let swept = expand_sweep(text, &[row(&[("i", "7")])]).unwrap_or_else(|e| panic!("{e:?}"));
+        assert_eq!(parse(&swept[0].text).jobs()[0].name.as_deref(), Some("run-7-it"));
+        let swept = expand_sweep(&text.replace("$(long)", "$(other)"), &[row(&[("i", "7")])]).unwrap();
+        assert_eq!(parse(&swept[0].text).jobs()[0].name.as_deref(), Some("x-7"));
     }
 
     #[test]

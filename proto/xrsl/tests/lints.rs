@@ -81,6 +81,10 @@ const CASES: &[(&str, &[&str])] = &[
     ("&(executable=/a)W(stdout=/o)", &["W76"]),
     ("&(executable=\"http://h/x\")W", &["W77"]),
     ("&(executable=/a)W(inputfiles=(\"a b\" \"\"))(outputfiles=(\"100%\" \"\"))", &["E79", "E79"]),
+    ("&(executable=\"my run.sh\")W(stdin=\"a b\")", &["E79", "E79"]),
+    ("&(executable=/a)W(stdout=\"my out\")(gmlog=\"100%\")", &["E79", "E79"]),
+    ("&(executable=run.sh)W(inputfiles=(./run.sh /other))", &["E62", "W65"]),
+    ("&(executable=bin/sh)W(stdin=bin)", &["E62", "W65", "W65"]),
     ("&(executable=/a)W(inputfiles=(a @list))", &["E80"]),
 ];
 
@@ -116,6 +120,18 @@ fn every_code_is_listed_and_its_letter_fits_its_level() {
             assert!(!d.message.ends_with('.') && !d.message.is_empty(), "{}", d.message);
         }
     }
+}
+
+/// What stands behind a file's name may be an argument or another file: together they would be the name of none.
+#[test]
+fn values_of_a_file_are_not_made_one() {
+    let fixes = |text: &str| {
+        let found = check(text, &LintContext::default());
+        found.iter().filter(|d| d.code == "E25").map(|d| d.fix.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(fixes("&(executable=/bin/echo hello)(walltime=5)"), [false]);
+    assert_eq!(fixes("&(executable=/a)(stdout=out.txt err.txt)(walltime=5)"), [false]);
+    assert_eq!(fixes("&(executable=/a)(jobname=my job)(walltime=5)"), [true]);
 }
 
 #[test]

@@ -37,6 +37,22 @@ fn sources_are_replaced_and_nothing_else() {
 }
 
 #[test]
+fn names_that_get_a_job_stuck_are_refused_wherever_they_stand() {
+    assert_eq!(codes("&(executable=\"my run.sh\")(stdin=\"a b\")"), ["E79"; 2]);
+    assert_eq!(codes("&(executable=/a)(stdout=\"my out\")(stderr=\"é\")(gmlog=\"a?\")"), ["E79"; 3]);
+    assert_eq!(codes("&(executable=/a)(stdout=\"a b\")(outputfiles=(\"a b\" \"\"))"), ["E79"]);
+    assert_eq!(codes("&(executable=run.sh)(inputfiles=(./run.sh /other))"), ["E62"]);
+    let adl = |inputs: &str| {
+        format!(
+            "<ActivityDescription><Application><Executable><Path>/bin/sh</Path></Executable></Application>\
+             <DataStaging>{inputs}</DataStaging></ActivityDescription>"
+        )
+    };
+    assert_eq!(codes(&adl("<InputFile><Name>a b</Name></InputFile>")), ["E79"]);
+    assert_eq!(codes(&adl("<InputFile><Name>a</Name></InputFile><InputFile><Name>./a</Name></InputFile>")), ["E62"]);
+}
+
+#[test]
 fn unlisted_executable_and_stdin_are_added() {
     let text = "&(executable=./run.sh)\n (stdin=\"in\")\n (walltime=5)";
     let s = for_submission(text, 0).expect("good");

@@ -24,6 +24,10 @@ pub struct Adl {
     pub name: Option<String>,
     /// Path of the executable.
     pub executable: Option<String>,
+    /// Name of the file that gets what the program prints.
+    pub stdout: Option<String>,
+    /// Name of the file that gets the program's errors.
+    pub stderr: Option<String>,
     /// Its inputs, in order.
     pub inputs: Vec<AdlInput>,
 }
@@ -129,8 +133,10 @@ fn read_activity(document: &Document, activity: usize) -> Result<Adl, Vec<Diagno
             );
         }
     }
-    let executable = executable.map(|(path, _)| path.to_owned());
-    if errors.is_empty() { Ok(Adl { name, executable, inputs }) } else { Err(errors) }
+    let owned = |found: Option<(&str, Span)>| found.map(|(text, _)| text.to_owned());
+    let (stdout, stderr) = (owned(text(&["Application", "Output"])), owned(text(&["Application", "Error"])));
+    let executable = owned(executable);
+    if errors.is_empty() { Ok(Adl { name, executable, stdout, stderr, inputs }) } else { Err(errors) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{FileKind, LintContext, MAX_FINDINGS, View};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::edit::add_inputs;
 use crate::model::{Input, Source, Target};
-use crate::names::{bad_name, check_input_name, check_output_name, clashes, upload_path};
+use crate::names::{check_input_name, check_output_name, check_own_output, check_unlisted, clashes, upload_path};
 use crate::print::quote;
 use crate::span::Span;
 use crate::url::{Place, place};
@@ -34,13 +34,14 @@ pub(super) fn lint(view: &View<'_>, out: &mut Vec<Diagnostic>) {
         }
         options(input, out);
     }
-    out.extend(clashes(&view.job.inputs));
     if size > LARGE_UPLOAD {
         let message = format!("{} GiB of local inputs go through the server", size >> 30);
         let d = Diagnostic::warning("W78", view.job.span, message);
         out.push(d.help("put them where the cluster can fetch them, or use WebDAV"));
     }
-    unlisted(view, out);
+    let added = unlisted(view, out);
+    let listed = view.job.inputs.iter().map(|i| (i.name.as_str(), i.name_span));
+    out.extend(clashes(listed.chain(added.iter().map(|(name, span)| (name.as_str(), *span)))));
     transfer_options(view, out);
     outputs(view, out);
 }
@@ -117,9 +118,10 @@ fn options(input: &Input, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The executable and stdin, if they are the user's files but not listed.
-fn unlisted(view: &View<'_>, out: &mut Vec<Diagnostic>) {
+/// The executable and stdin, if they are the user's files but not listed: the names under which they are uploaded.
+fn unlisted(view: &View<'_>, out: &mut Vec<Diagnostic>) -> Vec<(String, Span)> {
     let job = view.job;
+    let mut added: Vec<(String, Span)> = Vec::new();
     for (attribute, value) in [("executable", &job.executable), ("stdin", &job.stdin)] {
         let Some(value) = value else { continue };
         let Some(span) = view.values(attribute).next().map(|(_, v)| v.span()) else { continue };
@@ -132,8 +134,8 @@ fn unlisted(view: &View<'_>, out: &mut Vec<Diagnostic>) {
             continue;
         }
         let name = upload_path(value);
-        if let Some(why) = bad_name(&name) {
-            out.push(Diagnostic::error("E61", span, format!("{attribute} \"{value}\" cannot be uploaded: {why}")));
+        if let Some(d) = check_unlisted(attribute, value, span) {
+            out.push(d);
             continue;
         }
         if name != *value {
@@ -153,7 +155,11 @@ fn unlisted(view: &View<'_>, out: &mut Vec<Diagnostic>) {
         }
         out.push(d);
         out.extend(view.context.files.and_then(|f| missing(f.kind(value), value, span)));
+        if !added.iter().any(|(other, _)| *other == name) {
+            added.push((name, span));
+        }
     }
+    added
 }
 
 fn transfer_options(view: &View<'_>, out: &mut Vec<Diagnostic>) {
@@ -202,6 +208,9 @@ fn outputs(view: &View<'_>, out: &mut Vec<Diagnostic>) {
         if value.starts_with('/') {
             let message = format!("an absolute {attribute} is a path on the worker node; it does not come back");
             out.push(Diagnostic::warning("W76", span, message));
+        }
+        if !seen.contains_key(value.as_str()) {
+            out.extend(check_own_output(attribute, value, span));
         }
         for (other, same) in own.iter().take(i) {
             let joined = job.join && *attribute == "stderr" && *other == "stdout";

@@ -2,8 +2,10 @@
 
 use super::build::Builder;
 use super::files;
+use crate::attributes::{Unit, attribute_named};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::eval::{Flat, FlatRelation};
+use crate::syntax::normalise_name;
 
 impl Builder<'_> {
     /// The one string of a relation, or a refusal.
@@ -17,12 +19,15 @@ impl Builder<'_> {
                 _ => r.span,
             };
             let mut d = Diagnostic::reject("E25", span, format!("{label} takes exactly one value and {found}"));
-            d = if r.values.is_empty() {
-                d.help("remove the attribute or write \"\"")
-            } else {
-                d.help("quote the value as a whole if it contains blanks")
-            };
-            if r.values.len() > 1 && r.values.iter().all(|v| v.literal().is_some()) {
+            // What stands behind a program's name is most often meant for the program: together they would be the name of none.
+            let is_program = normalise_name(&r.name) == b"executable";
+            d = d.help(match r.values.len() {
+                0 => "remove the attribute or write \"\"",
+                _ if is_program => "the program's arguments belong in (arguments=...)",
+                _ => "quote the value as a whole if it contains blanks",
+            });
+            let is_file = attribute_named(&r.name).is_some_and(|a| a.unit == Unit::File);
+            if r.values.len() > 1 && !is_file && r.values.iter().all(|v| v.literal().is_some()) {
                 let parts: Vec<String> = r.values.iter().filter_map(|v| v.string(self.text)).collect();
                 let edit = Edit::replace(span, crate::print::quote(&parts.join(" ")));
                 d = d.fix(Fix::one("quote it as one value", edit));
