@@ -54,6 +54,21 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
+/// Opens a file of ours that others may meddle with. `None`: it is gone, no file any more (a link, a directory), or kept from
+/// being read. A directory that cannot be entered is an error.
+pub(super) fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    if !lstat(path)?.is_some_and(|meta| meta.is_file()) {
+        return Ok(None);
+    }
+    match open(path) {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+        // It has become a link just now.
+        Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// Reads a file to its end, or to one byte more than `max`.
 pub(super) fn read(file: &File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -116,14 +131,10 @@ pub(super) fn sync(dir: &Path, names: &[String]) -> io::Result<()> {
     // the directory's, come after them.
     let mut last = None;
     for name in names {
-        match open(&dir.join(name)) {
-            Ok(file) => {
-                write_out(&file);
-                last = Some(file);
-            }
-            // A person was quicker.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+        // Otherwise a person was quicker.
+        if let Some(file) = open_plain(&dir.join(name))? {
+            write_out(&file);
+            last = Some(file);
         }
     }
     if let Some(file) = last {
@@ -200,7 +211,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let link = dir.path().join("l");
         std::os::unix::fs::symlink("/etc/passwd", &link).expect("symlink");
-        assert!(open(&link).is_err());
+        assert!(open(&link).is_err() && open_plain(&link).expect("a link").is_none());
+        assert!(open_plain(dir.path()).expect("a directory").is_none());
+        assert!(open_plain(&dir.path().join("none")).expect("nothing").is_none());
         assert!(lstat(&link).expect("lstat").is_some_and(|m| m.is_symlink()));
         assert!(lstat(&dir.path().join("none")).expect("lstat").is_none());
     }

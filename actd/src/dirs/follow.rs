@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 
 use super::claim::{Claim, Ledger};
 use super::files;
@@ -19,6 +20,8 @@ pub(super) struct Follow {
     names: std::collections::HashSet<String>,
     /// The engine's revision when all were last looked at.
     rev: Option<u64>,
+    /// Why one of them cannot be kept; it is tried again at each tick.
+    trouble: Option<String>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,21 @@ impl Follow {
         self.names.contains(name)
     }
 
+    /// Why a receipt cannot be kept up to date.
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.trouble.as_ref()
+    }
+
+    fn set_trouble(&mut self, trouble: Option<String>) {
+        if let Some(why) = &trouble {
+            self.rev = None;
+            if self.trouble != trouble {
+                tracing::warn!("a receipt cannot be kept up to date: {why}");
+            }
+        }
+        self.trouble = trouble;
+    }
+
     /// Forgets all; they are found again by their claims.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -59,7 +77,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes the receipts of which something new is known.
+    /// Writes the receipts of which something new is known. One that cannot be written holds up no other, and no
+    /// description: it is tried again.
     pub(super) fn keep_receipts(&mut self) -> io::Result<()> {
         let rev = self.context.engine.board.read().rev;
         if self.follow.receipts.is_empty() || self.follow.rev == Some(rev) {
@@ -79,19 +98,21 @@ impl Worker {
         }
         let mut written = Vec::new();
         let mut over = Vec::new();
+        let mut trouble = None;
         for (claim, lines) in news {
             let Some(followed) = self.follow.receipts.get_mut(&claim) else { continue };
             let ended = lines.iter().all(Line::is_final);
             let file = format!("{}{RECEIPT}", followed.name);
-            // A receipt that a person has removed or replaced is not made again.
-            let there = Receipt::read(&self.places.accepted.join(&file), &claim)?.is_some();
-            if there && followed.receipt.jobs != lines {
-                followed.receipt.jobs = lines;
-                files::replace(&self.places.accepted, OsStr::new(&file), &followed.receipt.bytes())?;
-                written.push(file);
-            }
-            if ended || !there {
-                over.push(claim);
+            match followed.keep(&self.places.accepted, &file, &claim, lines) {
+                Ok(kept) => {
+                    if ended || kept == Kept::Gone {
+                        over.push(claim);
+                    }
+                    if kept == Kept::Written {
+                        written.push(file);
+                    }
+                }
+                Err(e) => trouble = Some(format!("{}: {e}", self.places.accepted.join(&file).display())),
             }
         }
         if !written.is_empty() {
@@ -99,11 +120,39 @@ impl Worker {
         }
         crate::failpoint!("dirs.receipts.written");
         for claim in over {
-            claim.close()?;
-            if let Some(followed) = self.follow.receipts.remove(&claim) {
+            if let Err(e) = claim.close() {
+                trouble = Some(format!("{}: {e}", self.places.own.join(&claim.id).display()));
+            } else if let Some(followed) = self.follow.receipts.remove(&claim) {
                 self.follow.names.remove(&followed.name);
             }
         }
+        self.follow.set_trouble(trouble);
         Ok(())
+    }
+}
+
+/// What has become of a receipt.
+#[derive(PartialEq, Eq)]
+enum Kept {
+    /// Nothing new stands in it.
+    AsItWas,
+    Written,
+    /// A person has removed or replaced it: it is not made again.
+    Gone,
+}
+
+impl Followed {
+    fn keep(&mut self, accepted: &Path, file: &str, claim: &Claim, lines: Vec<Line>) -> io::Result<Kept> {
+        if Receipt::read(&accepted.join(file), claim)?.is_none() {
+            return Ok(Kept::Gone);
+        }
+        if self.receipt.jobs == lines {
+            return Ok(Kept::AsItWas);
+        }
+        let mut receipt = self.receipt.clone();
+        receipt.jobs = lines;
+        files::replace(accepted, OsStr::new(file), &receipt.bytes())?;
+        self.receipt = receipt;
+        Ok(Kept::Written)
     }
 }

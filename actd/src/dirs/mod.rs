@@ -19,6 +19,8 @@ mod files;
 mod follow;
 mod list;
 mod receipt;
+#[cfg(test)]
+mod receipt_tests;
 mod settle;
 mod spool;
 mod take;

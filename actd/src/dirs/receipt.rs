@@ -85,13 +85,10 @@ impl Receipt {
         bytes
     }
 
-    /// Reads one; `None`: it is gone, or it is no longer ours.
+    /// Reads one; `None`: it is gone, or it is no longer ours: a person has put another there (a link, a directory), or
+    /// keeps it from being read.
     pub(super) fn read(path: &Path, claim: &Claim) -> io::Result<Option<Self>> {
-        let file = match files::open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
+        let Some(file) = files::open_plain(path)? else { return Ok(None) };
         let receipt: Option<Self> = serde_json::from_slice(&files::read(&file, MAX)?).ok();
         Ok(receipt.filter(|receipt| receipt.claim == claim.id))
     }

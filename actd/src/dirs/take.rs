@@ -108,7 +108,7 @@ impl Worker {
                     jobs.extend(new);
                 }
                 Ok(Step::Fail(..) | Step::Wait) => {}
-                Err(e) => trouble = trouble.and(Err(e)),
+                Err(e) => trouble = trouble.and(Err(self.of(&claim, &e))),
             }
         }
         if !jobs.is_empty() {
@@ -139,13 +139,18 @@ impl Worker {
                     receipts.push(format!("{name}{RECEIPT}"));
                 }
                 Ok(None) => {}
-                Err(e) => trouble = trouble.and(Err(e)),
+                Err(e) => trouble = trouble.and(Err(self.of(&claim, &e))),
             }
         }
         if !receipts.is_empty() {
             files::sync(&self.places.accepted, &receipts)?;
         }
         trouble
+    }
+
+    /// An error, with the claim that it is about.
+    fn of(&self, claim: &Claim, e: &io::Error) -> io::Error {
+        io::Error::new(e.kind(), format!("{}: {e}", self.places.own.join(&claim.id).display()))
     }
 
     /// The jobs that were made of a claim.

@@ -14,19 +14,19 @@ use crate::engine::{self, Credential, EngineConfig};
 use crate::job::next::Policy;
 use crate::store::Store;
 
-const JOB: &str = "&(executable=\"/bin/true\")(jobname=\"one\")\n";
+pub(super) const JOB: &str = "&(executable=\"/bin/true\")(jobname=\"one\")\n";
 
 /// A daemon's life: engine and watched directories on a state directory.
-struct Life {
-    engine: EngineHandle,
-    dirs: DirsHandle,
+pub(super) struct Life {
+    pub(super) engine: EngineHandle,
+    pub(super) dirs: DirsHandle,
     // The engine ends when nobody can tell it of a credential any more.
     _credential: watch::Sender<Credential>,
     _rejected: mpsc::Receiver<u64>,
 }
 
 impl Life {
-    async fn begin(root: &Path, instance: Option<&str>, configured: Vec<Settings>) -> Self {
+    pub(super) async fn begin(root: &Path, instance: Option<&str>, configured: Vec<Settings>) -> Self {
         let state = root.join("state");
         fs::create_dir_all(&state).expect("state");
         // The engine of the life before may still be on its way out.
@@ -67,23 +67,23 @@ impl Life {
         Self { engine, dirs, _credential: credential, _rejected: rejections }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.dirs.stop(Duration::from_secs(30)).await;
         self.engine.stop(Duration::from_secs(30)).await;
         self.engine.ended().await;
     }
 
-    fn jobs(&self) -> usize {
+    pub(super) fn jobs(&self) -> usize {
         self.engine.board.read().by_key.len()
     }
 
-    async fn dir(&self) -> Dir {
+    pub(super) async fn dir(&self) -> Dir {
         self.dirs.list().await.into_iter().next().expect("a directory is watched")
     }
 }
 
 /// Asks until `check` holds; fails with the last answer.
-async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+pub(super) async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut check: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match check().await {
@@ -94,7 +94,7 @@ async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut check: 
     }
 }
 
-async fn exists(path: &Path) {
+pub(super) async fn exists(path: &Path) {
     until(&format!("{}", path.display()), || async { path.exists().then_some(()).ok_or_else(|| tree(path.parent())) })
         .await;
 }
@@ -104,13 +104,13 @@ fn tree(dir: Option<&Path>) -> String {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-fn settings(root: &Path) -> Settings {
+pub(super) fn settings(root: &Path) -> Settings {
     let path = root.join("in");
     fs::create_dir_all(&path).expect("mkdir");
     Settings { path, settle_ms: Some(50), ..Settings::default() }
 }
 
-fn root() -> tempfile::TempDir {
+pub(super) fn root() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("dirs-").tempdir().expect("dir")
 }
 
@@ -418,30 +418,6 @@ async fn what_is_in_our_hands_when_an_error_closes_a_directory_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn receipts_of_a_paused_directory_are_kept_after_a_restart() {
-    let root = root();
-    let settings = settings(root.path());
-    let dir = settings.path.clone();
-    let life = Life::begin(root.path(), None, vec![settings.clone()]).await;
-    fs::write(dir.join("a.xrsl"), JOB).expect("write");
-    exists(&dir.join("accepted/a.xrsl")).await;
-    let _ = life.dirs.pause(&dir, true).await.expect("pause");
-    life.end().await;
-    let life = Life::begin(root.path(), None, vec![settings]).await;
-    fs::write(dir.join("b.xrsl"), JOB).expect("write");
-    let kill = crate::engine::handle::Verb::Kill;
-    let _ = life.engine.act(kill, vec![crate::job::Key(1)], None).await.expect("kill");
-    let written = || fs::read_to_string(dir.join("accepted/a.xrsl.json")).expect("receipt");
-    until("its end in the receipt", || async {
-        written().contains("\"outcome\": \"killed\"").then_some(()).ok_or_else(written)
-    })
-    .await;
-    assert!(dir.join("b.xrsl").exists());
-    assert_eq!(life.dir().await.reason.as_deref(), Some("paused by the user"));
-    life.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_dealt_with_holds_up_no_other() {
     let root = root();
     let settings = settings(root.path());
@@ -547,39 +523,4 @@ async fn killed_at_each_step_each_file_is_submitted_once() {
         assert_eq!((life.jobs(), all("accepted"), all("failed")), (4, 4, 4), "{point}@{at}: {}", tree(Some(&dir)));
         life.end().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_of_another_state_directory_stays_as_it_is() {
-    let (root, other) = (root(), root());
-    let settings = settings(root.path());
-    let dir = settings.path.clone();
-    let life = Life::begin(root.path(), None, vec![settings.clone()]).await;
-    fs::write(dir.join("a.xrsl"), JOB).expect("write");
-    let receipt = dir.join("accepted/a.xrsl.json");
-    exists(&receipt).await;
-    exists(&dir.join("accepted/a.xrsl")).await;
-    life.end().await;
-    let before = fs::read_to_string(&receipt).expect("receipt");
-    assert!(before.contains("\"key\": \"j1\""), "{before}");
-
-    // Another daemon gives the same names to its own jobs.
-    let life = Life::begin(other.path(), None, vec![settings.clone()]).await;
-    fs::write(dir.join("b.xrsl"), JOB.replace("one", "two")).expect("write");
-    exists(&dir.join("accepted/b.xrsl.json")).await;
-    exists(&dir.join("accepted/b.xrsl")).await;
-    assert_eq!(life.engine.board.read().by_key.keys().map(ToString::to_string).collect::<Vec<_>>(), ["j1"]);
-    life.end().await;
-    assert_eq!(fs::read_to_string(&receipt).expect("receipt"), before);
-
-    // The first one goes on with it.
-    let life = Life::begin(root.path(), None, vec![settings]).await;
-    let kill = crate::engine::handle::Verb::Kill;
-    let _ = life.engine.act(kill, vec![crate::job::Key(1)], None).await.expect("kill");
-    let written = || fs::read_to_string(&receipt).expect("receipt");
-    until("its end in the receipt", || async {
-        written().contains("\"outcome\": \"killed\"").then_some(()).ok_or_else(written)
-    })
-    .await;
-    life.end().await;
 }

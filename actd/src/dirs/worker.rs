@@ -320,14 +320,15 @@ impl Worker {
     fn show(&mut self) {
         let mut shown = self.shown.lock();
         shown.waiting = (self.settle.len() + self.held.len()) as u64;
+        let stuck = self.stuck.as_ref().or(self.follow.trouble());
         let (state, reason) = match (&self.open, &self.put_off) {
             // `pause` has said why.
             (None, _) => return,
             _ if self.asleep => ("paused", Some("paused by the user".to_owned())),
             (Some(_), Some((why, _))) => ("paused", Some(why.clone())),
-            (Some(Open { watch: Ok(_), .. }), None) => ("watching", self.stuck.clone()),
+            (Some(Open { watch: Ok(_), .. }), None) => ("watching", stuck.cloned()),
             (Some(Open { watch: Err(why), .. }), None) => {
-                let stuck = self.stuck.as_ref().map(|stuck| format!("; {stuck}")).unwrap_or_default();
+                let stuck = stuck.map(|stuck| format!("; {stuck}")).unwrap_or_default();
                 ("polling", Some(format!("{why}{stuck}")))
             }
         };
@@ -515,16 +516,24 @@ impl Worker {
             self.sync_claims()?;
         }
         for claim in claims {
-            let ledger = claim.ledger()?;
-            match (claim.file()?, ledger) {
-                (Some(name), _) => {
-                    self.held.insert(claim, Held::new(name, None, now));
-                }
-                (None, Some(ledger)) if ledger.accepted.is_some() => self.follow_again(claim, &ledger)?,
-                (None, _) => claim.close()?,
+            let place = self.places.own.join(&claim.id);
+            // One of which nothing can be learnt must not keep the others, and all that come, from being submitted.
+            if let Err(e) = self.recover_one(claim, now) {
+                tracing::warn!("{} is left as it is until its directory is opened again: {e}", place.display());
             }
         }
         Ok(())
+    }
+
+    fn recover_one(&mut self, claim: Claim, now: Instant) -> io::Result<()> {
+        if let Some(name) = claim.file()? {
+            self.held.insert(claim, Held::new(name, None, now));
+            return Ok(());
+        }
+        match claim.ledger()? {
+            Some(ledger) if ledger.accepted.is_some() => self.follow_again(claim, &ledger),
+            _ => claim.close(),
+        }
     }
 
     /// Puts back the claims of which no job has been made, so that whoever looks finds them.
