@@ -1,7 +1,6 @@
 //! Waiting for jobs to change, also across restarts of the daemon and for more jobs than one call may name.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use act_proto::MAX_PAGE;
 use act_proto::jobs::{ChangesParams, Job};
@@ -68,12 +67,8 @@ impl Watch {
             }
             reply => reply?,
         };
-        if reply.rev == 0 {
-            // A daemon that has just started has no revision to wait from: it answers at once.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
         if session.connection() != before {
-            // The revisions of a daemon that was started anew begin anew, and may be above ours by now.
+            // A daemon that was started anew, after the clock was set back, may have counted beyond ours by now.
             self.connection = Some(session.connection());
             self.start = 0;
             self.rev = 0;

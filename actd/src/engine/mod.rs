@@ -295,8 +295,11 @@ impl Engine {
             jobs.proxyid = proxyid;
             jobs.last_event = loaded.last_event;
             jobs.gates.credential = self.credential.borrow().problem.clone();
-            for job in loaded.jobs {
+            // Above all that an earlier daemon has counted to: whoever knows a revision of that one is told of every job.
+            jobs.rev = u64::try_from(now.0).unwrap_or(0).max(1);
+            for mut job in loaded.jobs {
                 keys.push(job.key);
+                job.rev = jobs.rev;
                 jobs.by_key.insert(job.key, Arc::new(job));
             }
         }

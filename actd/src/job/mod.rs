@@ -384,7 +384,7 @@ pub struct Job {
     /// What its submission has failed for. It came later than the rest: records that were written before end without it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "at_the_end")]
     pub cause: Option<Cause>,
-    /// The revision of the last change. Not kept on disk: a new daemon starts a new count.
+    /// The revision of the last change. Not kept on disk: a new daemon begins with one above those of the last.
     #[serde(skip)]
     pub rev: u64,
 }

@@ -189,7 +189,7 @@ fn changed(api: &Api, keys: &[Key], after: Option<Key>, p: &ChangesParams) -> (J
     let config = api.config.get();
     let (mut jobs, view, rev, as_of, gone, since) = {
         let board = api.engine.board.read();
-        // A revision from before a restart: everything may have changed.
+        // A revision from before a restart, and the clock was set back: everything may have changed.
         let since = if p.since_rev > board.rev { 0 } else { p.since_rev };
         let view = View::of(&board, &config);
         let moves = |j: &Job| j.is_submission() && view.waiting(j).is_none();

@@ -141,6 +141,35 @@ fn who_submits_again_because_an_answer_was_lost_is_told_what_has_become_of_the_j
     assert_eq!(phases, ["closed", "queued"], "{changes}");
 }
 
+/// What a client knows is of another daemon than the one it asks, and by then that one may have counted as far.
+#[test]
+fn who_asks_with_a_revision_from_before_a_restart_is_told_of_every_job() {
+    let home = Home::new();
+    let mut daemon = home.serve(&[]);
+    let mut client = home.connect();
+    let submit = |client: &mut Lines, number: usize| {
+        client.call("jobs.submit", &json!({"descriptions": descriptions(1), "client_ref": format!("r{number}")}));
+    };
+    (0..5).for_each(|number| submit(&mut client, number));
+    let old = client.call("jobs.list", &json!({}))["result"]["rev"].as_u64().expect("a revision");
+    daemon.signal("KILL");
+    daemon.ended(Duration::from_secs(20));
+    let _again = home.serve(&[]);
+    let mut client = home.connect();
+    // The count goes on for longer than the old one did.
+    (5..50).for_each(|number| submit(&mut client, number));
+    let list = client.call("jobs.list", &json!({"since_rev": old}));
+    assert!(list["result"]["rev"].as_u64() > Some(old), "{old}: {list}");
+    let all: BTreeSet<String> = (1..=50).map(|number| format!("j{number}")).collect();
+    assert_eq!(keys(&list).into_iter().collect::<BTreeSet<_>>(), all, "jobs.list");
+    let changes = client.call("jobs.changes", &json!({"since_rev": old, "settled": true}));
+    assert_eq!(keys(&changes).into_iter().collect::<BTreeSet<_>>(), all, "jobs.changes");
+    // And it is told once: from here on nothing is new.
+    let now = changes["result"]["rev"].clone();
+    let late = client.call("jobs.list", &json!({"since_rev": now}));
+    assert_eq!(keys(&late), Vec::<String>::new(), "{late}");
+}
+
 #[test]
 fn pages_of_closed_jobs_hold_each_once_and_tell_of_names_that_none_has() {
     let home = Home::new();
