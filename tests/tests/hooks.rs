@@ -186,6 +186,32 @@ fn a_credential_that_is_about_to_end_is_told_of_once() {
     assert_eq!(told(&dir).len(), 1);
 }
 
+/// The daemon's own files are for nobody else; the user's are for whom the user's shell would let in.
+#[test]
+fn the_users_umask_holds_for_the_directories_of_results_and_for_what_hooks_make() {
+    let world = World::with(&[], &[]);
+    let user = &world.user;
+    let dir = world.scratch.path().join("hooks");
+    let hook = script(&dir, "hook", "mkdir -p $ACTD_RESULTS/../plots");
+    user.configure(&[&format!("on_done: {}", hook.display())]);
+    user.write("job.xrsl", xrsl::shell("job", "true"));
+    let ran = user.shell(
+        "umask 027; actctl proxy; actctl sub job.xrsl; mkdir -m 711 there
+         actctl sub --results there/new/deep job.xrsl; actctl wait 1-2",
+    );
+    let _ = ran.ok();
+    wait_told(&dir, "both ends", |lines| lines.iter().filter(|line| line.starts_with("done ")).count() == 2);
+    let mode = |path: PathBuf| {
+        let is = || fs::metadata(&path).map(|meta| format!("{:o}", meta.permissions().mode() & 0o7777));
+        wait_for("it to be made", LONG, || is().map_err(|e| format!("{}: {e}", path.display())))
+    };
+    let at = |path: &str| user.work().join(path);
+    assert_eq!(mode(user.results()), "750");
+    assert_eq!([mode(at("there")), mode(at("there/new")), mode(at("there/new/deep"))], ["711", "750", "750"]);
+    assert_eq!([mode(dir.join("told")), mode(at("there/new/deep/plots"))], ["640", "750"]);
+    assert_eq!(mode(user.state().join("hooks")), "700", "the daemon's own");
+}
+
 #[test]
 fn a_renewal_that_fails_is_not_repeated_in_a_loop_and_one_that_works_is_taken() {
     let mut world = World::new();

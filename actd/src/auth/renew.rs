@@ -55,6 +55,8 @@ impl Renewal {
             facts: vec![("X509_USER_PROXY", shown.clone()), ("ACTD_PROXY", shown)],
             dir: std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_dir()).unwrap_or_else(|| "/".into()),
             limit: config.hooks.timeout,
+            // What it makes is a private key.
+            umask: None,
         };
         let logs = config.state.join("hooks");
         self.running = Some((tokio::spawn(async move { run.run(&logs).await }), end));

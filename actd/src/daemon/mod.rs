@@ -179,7 +179,7 @@ impl Daemon {
         };
         let last = CancellationToken::new();
         let shared = Shared::new(config.clone());
-        let notices = hooks::start(engine.clone(), shared.clone(), last.clone());
+        let notices = hooks::start(engine.clone(), shared.clone(), umask, last.clone());
         let auth = actor.start(engine.clone(), rejections, notices, last.clone());
 
         let paths = config.instance.paths();

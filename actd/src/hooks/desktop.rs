@@ -22,6 +22,7 @@ pub(super) async fn show(title: &str, text: &str, logs: &Path) {
         facts: Vec::new(),
         dir: PathBuf::from("/"),
         limit: LIMIT,
+        umask: None,
     };
     if run.run(logs).await != Ended::Well {
         tracing::debug!("no notification was shown: {title}");

@@ -60,6 +60,7 @@ struct Follower {
     config: Shared,
     file: PathBuf,
     logs: PathBuf,
+    umask: u32,
     /// The newest event that was looked at.
     last: u64,
     /// Up to here is on disk.
@@ -72,8 +73,8 @@ struct Follower {
     rested: HashMap<String, u64>,
 }
 
-/// Follows the events until `stop`.
-pub fn start(engine: EngineHandle, config: Shared, stop: CancellationToken) -> mpsc::Sender<Notice> {
+/// Follows the events until `stop`. `umask`: the user's, for what the commands make.
+pub fn start(engine: EngineHandle, config: Shared, umask: u32, stop: CancellationToken) -> mpsc::Sender<Notice> {
     let (sender, notices) = mpsc::channel(8);
     let state = config.get().state.clone();
     let file = state.join("hooks.json");
@@ -85,6 +86,7 @@ pub fn start(engine: EngineHandle, config: Shared, stop: CancellationToken) -> m
         config,
         file,
         logs: state.join("hooks"),
+        umask,
         last,
         kept: kept.unwrap_or(0),
         running: JoinSet::new(),
@@ -264,6 +266,7 @@ impl Follower {
             ],
             limit: config.hooks.timeout,
             logs: self.logs.clone(),
+            umask: self.umask,
         }
     }
 
@@ -308,6 +311,7 @@ struct Hook {
     facts: Facts,
     limit: Duration,
     logs: PathBuf,
+    umask: u32,
 }
 
 impl Hook {
@@ -320,7 +324,8 @@ impl Hook {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let dir = dir.map(Path::to_owned).into_iter().chain(home).find(|dir| dir.is_dir());
         let dir = dir.unwrap_or_else(|| PathBuf::from("/"));
-        let run = Run { what: self.what, about: self.about, command, facts, dir, limit: self.limit };
+        let run =
+            Run { what: self.what, about: self.about, command, facts, dir, limit: self.limit, umask: Some(self.umask) };
         run.run(&self.logs).await;
     }
 }

@@ -45,6 +45,8 @@ pub struct Run {
     pub dir: PathBuf,
     /// How long it may take.
     pub limit: Duration,
+    /// The mask for the modes of what it makes; none: the daemon's own, with which nobody else can read it.
+    pub umask: Option<u32>,
 }
 
 /// How a command ended.
@@ -143,6 +145,16 @@ impl Run {
         for name in OURS {
             command.env_remove(name);
         }
+        if let Some(umask) = self.umask {
+            let umask = rustix::fs::Mode::from_raw_mode(umask);
+            // SAFETY: umask(2) may be called between fork and exec, cannot fail, and allocates nothing.
+            unsafe {
+                command.pre_exec(move || {
+                    rustix::process::umask(umask);
+                    Ok(())
+                });
+            }
+        }
         command.envs(self.facts.iter().map(|(name, value)| (*name, value.replace('\0', ""))));
         let child = command.spawn()?;
         // The command holds the other end; so does this value until it is dropped here.
@@ -211,6 +223,7 @@ mod tests {
             facts: vec![("ACTD_JOB_NAME", "a; touch hacked $(id)".into())],
             dir: dir.path().to_owned(),
             limit,
+            umask: None,
         };
         let logs = dir.path().join("hooks");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

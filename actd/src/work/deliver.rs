@@ -14,6 +14,7 @@ use super::retrieve::{gone_name, room};
 use super::trouble::{self, blocking};
 use super::{Done, ProgressSink};
 use crate::failpoint;
+use crate::fsutil::make_dirs;
 use crate::fsutil::transfer::{copy_tree, remove_tree};
 use crate::job::Key;
 use crate::job::apply::Input;
@@ -47,7 +48,7 @@ fn run(hands: &Inner, key: Key, what: &Delivery, report: impl Fn(act_proto::jobs
         let at = at.to_owned();
         move |e: io::Error| trouble::local(&e, &at)
     };
-    fs::create_dir_all(parent).map_err(failed(parent))?;
+    make_dirs(parent, config.umask).map_err(failed(parent))?;
     let part = parent.join(super::retrieve::stage_name(&config.instance, key));
     let gone = from.with_file_name(gone_name(&config.instance, key));
     let there = match fs::symlink_metadata(from) {

@@ -15,7 +15,7 @@ use openssl::sha::Sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::transfer::remove_tree;
-use crate::fsutil::{RelPath, begin_writeback};
+use crate::fsutil::{RelPath, begin_writeback, make_dirs};
 use crate::job::{Key, ServerId};
 use crate::work::manifest::{FileEntry, hasher_after, hex};
 
@@ -117,7 +117,7 @@ fn prefix(instance: &str) -> String {
 impl Stage {
     /// Opens the job's staging directory in `parent`, which is made if need be. What is there of another run is removed.
     pub(super) fn open(parent: &Path, key: Key, about: &About, umask: u32) -> io::Result<Self> {
-        fs::create_dir_all(parent)?;
+        make_dirs(parent, umask)?;
         let tree = parent.join(stage_name(&about.instance, key));
         let side = side_of(&tree);
         let there = [&tree, &side].into_iter().map(|dir| is_own_dir(dir)).collect::<io::Result<Vec<bool>>>()?;
