@@ -115,6 +115,33 @@ fn two_at_a_time() {
     world.sandbox.wait_empty();
 }
 
+/// The first one goes on when its terminal is closed; what it leaves out is not lost by that.
+#[test]
+fn a_second_one_has_what_the_first_left_out() {
+    let world = World::ready_with(&[], &["download: manual"]);
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::with("wanted", "echo x; echo y > more", "(outputfiles=(\"more\" \"\"))"));
+    let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+    let _ = user.wait_arcstate("wanted", "done");
+    let slow = json!({"kind": "delay", "ms": 60_000});
+    world.sandbox.fault(&json!({"method": "GET", "path": "/jobs/*/results/out.txt", "fault": slow}));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| user.actctl(&["get", "--exclude", "more", "wanted"]));
+        let is_under_way = || !world.sandbox.journal("GET", "/jobs/*/results/*").is_empty();
+        wait_for("the first download", LONG, || if is_under_way() { Ok(()) } else { Err(String::from("no request")) });
+        world.sandbox.heal();
+        let second = user.actctl(&["get", "wanted"]).ok();
+        let dir = second.stdout.trim_end().rsplit(' ').next().expect("a directory").to_owned();
+        assert_eq!(
+            (user.read(format!("{dir}/out.txt")), user.read(format!("{dir}/more"))),
+            ("x\n".into(), "y\n".into())
+        );
+        let first = first.join().unwrap();
+        assert!(first.code == Some(1) && first.stderr.contains("another get"), "{first}");
+    });
+    world.sandbox.wait_empty();
+}
+
 /// What came by itself is delivered from where it is, or dropped with its job, and kept in the trash for a while; what somebody
 /// has got is theirs.
 #[test]

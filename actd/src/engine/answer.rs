@@ -214,6 +214,7 @@ impl Engine {
                 operation,
             };
             self.apply(key, Input::Wish(Wish::Get { delivery, webdav: get.webdav.clone() }), now);
+            self.stop_useless_download(key);
             let Some(job) = self.job(key) else {
                 self.operation_item(operation, key, None, vec!["there is no such job any more".into()], false);
                 continue;

@@ -197,14 +197,7 @@ impl Engine {
             }
             let input = self.with_evidence(key, input, listing.sent, now);
             self.apply(key, input, now);
-            let retrieving = self.job(key).is_some_and(|j| matches!(j.phase, Phase::Retrieving { .. }));
-            if let Some(flight) = self.flights.get(&key)
-                && flight.action == Action::Retrieve
-                && !retrieving
-            {
-                // What it downloads is of another run by now, or gone.
-                flight.cancel.cancel();
-            }
+            self.stop_useless_download(key);
         }
         ours.extend(self.known_rows());
         self.left.retain(|_, at| now.since(*at) < 600_000);
@@ -215,6 +208,16 @@ impl Engine {
         self.suspect(listing, &ours);
         self.board.write().as_of = Some(listing.sent);
         changed
+    }
+
+    /// What is being downloaded of the job is of another run by now, or gone, or not what is wanted any more.
+    pub(super) fn stop_useless_download(&self, key: Key) {
+        if let Some(flight) = self.flights.get(&key)
+            && flight.action == Action::Retrieve
+            && !self.job(key).is_some_and(|j| matches!(j.phase, Phase::Retrieving { .. }))
+        {
+            flight.cancel.cancel();
+        }
     }
 
     /// The server has answered a request about this job after the list was asked for: it may show the job as it was before

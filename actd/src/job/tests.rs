@@ -69,12 +69,14 @@ fn row() -> impl Strategy<Value = Row> {
 }
 
 fn delivery() -> impl Strategy<Value = Delivery> {
-    (any::<bool>(), any::<bool>()).prop_map(|(noclean, copy)| Delivery {
-        parent: PathBuf::from("/d"),
+    let parent = prop::sample::select(vec!["/d", "/e", "/r"]);
+    let exclude = prop::option::of(Just("gmlog/".to_owned()));
+    (parent, any::<bool>(), any::<bool>(), exclude).prop_map(|(parent, noclean, copy, exclude)| Delivery {
+        parent: parent.into(),
         use_jobname: false,
         noclean,
         copy,
-        exclude: Vec::new(),
+        exclude: exclude.into_iter().collect(),
         operation: 1,
     })
 }

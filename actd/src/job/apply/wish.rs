@@ -52,6 +52,9 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
                 | Phase::Retrieved { .. }
                 | Phase::Cleaning { then: AfterClean::Store, .. }
                 | Phase::Stored { .. } => {
+                    if let Some(id) = job.id().filter(|_| begins_anew(job, &delivery)) {
+                        job.phase = Phase::Active { id };
+                    }
                     job.delivery = Some(Box::new(delivery));
                     job.retry = Retry::default();
                 }
@@ -69,6 +72,20 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
                 job.origin = Origin::Adopted;
             }
         }
+    }
+}
+
+/// Whether what was or is being downloaded for the `get` before will not do for this one: something else is left out of it, and
+/// the server's copy must not be dropped for it; or that is not to be dropped at all. More than is wanted does once it is here.
+fn begins_anew(job: &Job, new: &Delivery) -> bool {
+    let Some(old) = &job.delivery else { return false };
+    let differs = old.exclude != new.exclude;
+    match &job.phase {
+        Phase::Retrieving { parent, .. } if old.parent == *parent => differs || (new.noclean && new.parent != *parent),
+        Phase::Retrieved { dir, .. } if results::is_delivery(job, dir.as_deref()) => {
+            (differs && !old.exclude.is_empty()) || new.noclean
+        }
+        _ => false,
     }
 }
 

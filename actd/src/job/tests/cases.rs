@@ -94,6 +94,64 @@ fn results_go_elsewhere_when_a_directory_cannot_take_them() {
     }
 }
 
+/// What a `get` before left out is not lost by the next one, at whichever step of the first it comes.
+#[test]
+fn a_second_get_has_all_that_the_first_left_out() {
+    let now = Time(5_000_000);
+    let get = |parent: &str, noclean, exclude: &[&str]| {
+        let exclude = exclude.iter().map(ToString::to_string).collect();
+        Input::Wish(Wish::Get { delivery: Delivery { exclude, ..delivery_to(parent, noclean) }, webdav: None })
+    };
+    let retrieving = |first: &Input| {
+        let mut job = active(done_row(), now);
+        apply(&mut job, first.clone(), now);
+        begin(&mut job, Action::Retrieve, now);
+        job
+    };
+    let came = |parent: &str| Input::Retrieved(Ok(Some(PathBuf::from(parent).join("h"))));
+    for parent in ["/d", "/other"] {
+        for noclean in [false, true] {
+            for files in [came("/d"), Input::Retrieved(Ok(None))] {
+                for late in [false, true] {
+                    let first = get("/d", false, &["gmlog/"]);
+                    let mut job = retrieving(&first);
+                    let second = get(parent, noclean, &[]);
+                    let (one, other) = if late { (second, files.clone()) } else { (files.clone(), second) };
+                    apply(&mut job, one, now);
+                    apply(&mut job, other, now);
+                    let told = format!("{parent} {noclean} {late}: {job:?}");
+                    // Without what was left out, the server's copy is not dropped.
+                    assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Retrieve), "{told}");
+                    assert!(job.phase == Phase::Active { id: 5 } && job.saved.is_none(), "{told}");
+                }
+            }
+        }
+    }
+    // The row is to stay, and it does.
+    for late in [false, true] {
+        let mut job = retrieving(&get("/d", false, &[]));
+        let mut inputs = [came("/d"), get("/other", true, &[])];
+        if late {
+            inputs.reverse();
+        }
+        for input in inputs {
+            apply(&mut job, input, now);
+        }
+        assert_eq!(next(&job, now, &POLICY), Next::Do(Action::Retrieve), "{late}: {job:?}");
+        begin(&mut job, Action::Retrieve, now);
+        apply(&mut job, came("/other"), now);
+        assert_eq!((next(&job, now, &POLICY), &job.delivery), (Next::Nothing, &None), "{late}: {job:?}");
+    }
+    // The same again changes nothing, and what is here in full is delivered from here though less is asked for.
+    let mut job = retrieving(&get("/d", false, &["gmlog/"]));
+    apply(&mut job, get("/d", false, &["gmlog/"]), now);
+    assert!(matches!(job.phase, Phase::Retrieving { .. }), "{job:?}");
+    let mut stored = active(done_row(), now);
+    begin(&mut stored, Action::Retrieve, now);
+    apply(&mut stored, get("/d", false, &["gmlog/"]), now);
+    assert_eq!(good_day(&mut stored, answer), [Action::Retrieve, Action::Clean, Action::Deliver]);
+}
+
 #[test]
 fn every_failure_once_still_ends_the_same() {
     for failing in [Action::Create, Action::Upload, Action::Confirm, Action::Retrieve, Action::Clean, Action::Sweep] {
