@@ -164,11 +164,24 @@ impl Pki {
 
     /// Another certificate of `localhost`.
     pub(crate) fn host(&self, key: PKey<Private>, digest: MessageDigest) -> (X509, PKey<Private>) {
+        self.named(SubjectAlternativeName::new().dns("localhost"), key, digest)
+    }
+
+    /// The certificate of a host that has an address and no name.
+    pub(crate) fn address(&self, ip: &str) -> (X509, PKey<Private>) {
+        self.named(SubjectAlternativeName::new().ip(ip), key(), MessageDigest::sha256())
+    }
+
+    fn named(
+        &self,
+        names: &SubjectAlternativeName,
+        key: PKey<Private>,
+        digest: MessageDigest,
+    ) -> (X509, PKey<Private>) {
         let (ca, ca_key) = &self.ca;
         let mut host = certificate(&name(&[(Nid::COMMONNAME, "localhost")], None), &key, ca.subject_name(), 864_000);
         let context = host.x509v3_context(Some(ca), None);
-        let names = SubjectAlternativeName::new().dns("localhost").build(&context).expect("san");
-        host.append_extension(names).expect("ext");
+        host.append_extension(names.build(&context).expect("san")).expect("ext");
         host.sign(ca_key, digest).expect("sign");
         (host.build(), key)
     }

@@ -3,17 +3,19 @@
 //! `Expect: 100-continue` can be waited for, and for all where there are revocation lists. Neither follows redirects, retries, or takes a proxy from the environment.
 
 use std::error::Error;
+use std::net::Ipv6Addr;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use hyper_openssl::client::legacy::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use openssl::ssl::SslConnectorBuilder;
+use openssl::error::ErrorStack;
+use openssl::ssl::{ConnectConfiguration, SslConnectorBuilder};
 
 use super::body::SourceError;
 use super::error::{ErrorClass, RemoteError};
@@ -59,12 +61,13 @@ pub(super) struct NoAnswer {
 
 impl Backend {
     /// For hosts that want to see the proxy.
-    pub(super) fn hyper(tls: SslConnectorBuilder, timeouts: &Timeouts) -> Result<Self, openssl::error::ErrorStack> {
+    pub(super) fn hyper(tls: SslConnectorBuilder, timeouts: &Timeouts) -> Result<Self, ErrorStack> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeouts.connect));
-        let connector = HttpsConnector::with_connector(tcp, tls)?;
+        let mut connector = HttpsConnector::with_connector(tcp, tls)?;
+        connector.set_callback(verify_address);
         let mut builder = Client::builder(TokioExecutor::new());
         builder.http1_max_buf_size(MAX_HEAD).pool_timer(TokioTimer::new());
         // A request is never sent twice behind our back.
@@ -141,7 +144,20 @@ impl Backend {
     }
 }
 
-fn url(uri: &http::Uri) -> Result<url::Url, url::ParseError> {
+/// Has a server that is named by its IPv6 address verified by it. The connector hands on the host as the URL has it, in
+/// brackets, which OpenSSL would take for a name that no certificate has; IPv4 addresses it knows.
+fn verify_address(connection: &mut ConnectConfiguration, uri: &Uri) -> Result<(), ErrorStack> {
+    let inner = uri.host().and_then(|host| host.strip_prefix('[')?.strip_suffix(']'));
+    if let Some(address) = inner.and_then(|inner| inner.parse::<Ipv6Addr>().ok()) {
+        connection.param_mut().set_ip(address.into())?;
+        // In its place, not besides; and there is no name to indicate.
+        connection.set_verify_hostname(false);
+        connection.set_use_server_name_indication(false);
+    }
+    Ok(())
+}
+
+fn url(uri: &Uri) -> Result<url::Url, url::ParseError> {
     uri.to_string().parse()
 }
 

@@ -99,6 +99,35 @@ async fn a_plain_store() {
     assert_eq!((put.header("expect"), put.header("content-length")), (Some("100-continue"), Some("700000")));
 }
 
+/// The address is 127.0.0.1 as IPv6 writes it: what listens there needs no IPv6 network.
+#[tokio::test]
+async fn a_host_that_is_named_by_its_ipv6_address_is_verified_by_it() {
+    let pki = Pki::new();
+    let dav = client(&pki, WebdavOptions::default());
+    let localhost = pki.host(crate::auth::testpki::key(), MessageDigest::sha256());
+    for (host, is_right) in [
+        (pki.address("::ffff:127.0.0.1"), true),
+        (pki.address("::ffff:127.0.0.2"), false),
+        (pki.address("::1"), false),
+        (localhost, false),
+    ] {
+        let files = Files::default();
+        let server =
+            TestServer::tls(pki.lenient(true, &host), move |seen, whole| whole.then(|| store(seen, &files, true)))
+                .await;
+        let mut base = server.url.clone();
+        base.set_host(Some("[::ffff:127.0.0.1]")).expect("host");
+        let made = dav.mkcol(&url(&base, "12")).await;
+        if is_right {
+            assert_eq!(made.expect("mkcol"), Made::Created);
+            continue;
+        }
+        let error = made.expect_err("another's certificate");
+        assert!(error.to_string().contains("it is for another host"), "{error}");
+        assert_eq!(server.seen().len(), 0, "nothing is said to it");
+    }
+}
+
 #[tokio::test]
 async fn leftovers_are_replaced_and_losses_noticed() {
     let pki = Pki::new();
