@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::blobs::Blobs;
+
 /// Below this size a file is never rewritten, bytes.
 const SMALL: u64 = 8 << 20;
 
@@ -154,7 +156,8 @@ pub(super) fn compact(db: &sled::Db, path: &Path, cache: u64) -> Result<bool, St
     Ok(true)
 }
 
-fn fill(
+/// Makes a cache of these records, complete and durable.
+pub(super) fn fill(
     from: impl Iterator<Item = Result<(sled::IVec, sled::IVec), String>>,
     to: &Path,
     cache: u64,
@@ -172,5 +175,6 @@ fn fill(
     db.apply_batch(batch).map_err(text)?;
     db.flush().map_err(text)?;
     drop(db);
-    File::open(to.join("db")).and_then(|f| f.sync_all()).map_err(|e| e.to_string())
+    let durable = Blobs::of(to).sync_all().and_then(|()| File::open(to.join("db"))?.sync_all());
+    durable.map_err(|e| e.to_string())
 }

@@ -1,8 +1,8 @@
 //! The job cache on disk: the only place that knows sled.
 //!
 //! **Durability.** sled 0.34 loses on SIGKILL what was not flushed, and its flush alone (`sync_file_range`) does not
-//! survive a power cut. So a commit is: one batch, one flush, one `fdatasync` of sled's file. [`Store::commit`] returns
-//! after all three; nobody outside is told of a change, and no side effect that relies on it is begun, before that. The
+//! survive a power cut. So a commit is: one batch, one flush, an `fsync` of each new file beside sled's log (see `blobs`; there
+//! is rarely one), one `fdatasync` of the log. [`Store::commit`] returns after all of it; nobody outside is told of a change, and no side effect that relies on it is begun, before that. The
 //! engine commits many changes at once, so the price (a fraction of a millisecond to a few) is paid per turn, not per job.
 //!
 //! **Layout.** One tree; the first byte of a key says what it is, numbers are big-endian so that they sort:
@@ -26,6 +26,7 @@
 //!
 //! **A bad state directory stops the daemon** with a sentence; it is never replaced by an empty one.
 
+mod blobs;
 mod compact;
 mod export;
 pub mod prune;
@@ -44,6 +45,7 @@ use crate::failpoint;
 use crate::fsutil::is_disk_full;
 use crate::job::orphan::LostPost;
 use crate::job::{Job, Key, Spec, Time};
+use blobs::Blobs;
 pub use reader::Reader;
 use record::{EventRecord, decode, encode};
 use witness::Witness;
@@ -130,10 +132,17 @@ pub struct Store {
     db: sled::Db,
     file: File,
     witness: Witness,
-    /// The number of the last commit.
-    last: Mutex<u64>,
+    last: Mutex<Last>,
     path: PathBuf,
     instance_id: String,
+}
+
+/// The last commit.
+#[derive(Debug)]
+struct Last {
+    number: u64,
+    /// Large pages that were durable with it.
+    blobs: Blobs,
 }
 
 /// Changes that become durable together.
@@ -193,7 +202,9 @@ impl Store {
         if last < said.commit {
             return Err(StoreError::Incomplete { path, missing: said.commit - last });
         }
-        let last = Mutex::new(last);
+        let mut blobs = Blobs::of(&path);
+        blobs.sync_all().map_err(io(&path))?;
+        let last = Mutex::new(Last { number: last, blobs });
         let closed = tree.scan_prefix(b"c").keys().map(|key| key.map(|key| number(&key))).collect::<Result<_, _>>();
         let closed = Arc::new(RwLock::new(closed.map_err(|e| broken(e.to_string()))?));
         let (failed, path) = (Failed::default(), path.clone());
@@ -292,18 +303,19 @@ impl Store {
     fn write(&self, mut batch: Batch) -> Result<(), StoreError> {
         // In one order for everybody: the last number on disk is that of the last commit.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = *last + 1;
+        let number = last.number + 1;
+        let io = |source| StoreError::Io { path: self.path.clone(), source };
         batch.batch.insert(LAST, &number.to_be_bytes());
         failpoint!("commit.before");
         self.tree.apply_batch(batch.batch).map_err(|e| self.sled_error(&e))?;
         failpoint!("commit.applied");
+        let blobs = last.blobs.there().map_err(io)?;
         self.db.flush().map_err(|e| self.sled_error(&e))?;
-        self.file.sync_data().map_err(|source| StoreError::Io { path: self.path.clone(), source })?;
-        *last = number;
+        last.blobs.sync(blobs).map_err(io)?;
+        self.file.sync_data().map_err(io)?;
+        last.number = number;
         failpoint!("commit.after");
-        self.witness
-            .note(number, batch.next_key)
-            .map_err(|source| StoreError::Io { path: self.path.clone(), source })?;
+        self.witness.note(number, batch.next_key).map_err(io)?;
         drop(last);
         if !batch.closed.is_empty() || !batch.forgotten.is_empty() {
             let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
