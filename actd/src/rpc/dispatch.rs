@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use act_proto::error::ErrorData;
 use act_proto::{Kind, MAX_MESSAGE};
@@ -16,21 +17,22 @@ use jsonrpsee::types::{ErrorObject, ErrorObjectOwned, Id, Params};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::peer::Peer;
-use super::{MAX_BATCH, MAX_SUBSCRIPTIONS};
+use super::{MAX_BATCH, MAX_CALLS, MAX_SUBSCRIPTIONS};
 
 /// What goes out on a connection: replies and notifications, each one JSON value.
 pub(super) type Out = mpsc::Sender<Box<RawValue>>;
 
 /// The calls of one connection.
-#[derive(Clone)]
 pub(super) struct Dispatcher {
     methods: Methods,
     connection: ConnectionId,
     extensions: Extensions,
     subscriptions: BoundedSubscriptions,
+    /// Places for calls of batches that are under way.
+    batched: Semaphore,
     out: Out,
 }
 
@@ -111,7 +113,8 @@ impl Dispatcher {
         extensions.insert(connection);
         extensions.insert(crate::call::Call::begin());
         let subscriptions = BoundedSubscriptions::new(MAX_SUBSCRIPTIONS);
-        Self { methods, connection, extensions, subscriptions, out }
+        let batched = Semaphore::new(MAX_CALLS);
+        Self { methods, connection, extensions, subscriptions, batched, out }
     }
 
     /// Carries out one message and sends what it answers.
@@ -143,18 +146,24 @@ impl Dispatcher {
             let why = format!("a batch of {} calls; at most {MAX_BATCH} may be in one", items.len());
             return refuse(Kind::BadRequest, &why);
         }
+        let size = AtomicUsize::new(0);
         let replies = join_all(items.into_iter().map(|item| async {
-            match call(item) {
+            // It is never closed.
+            let _place = self.batched.acquire().await;
+            let reply = match call(item) {
                 Ok(call) => self.call(call, false).await,
                 Err(reply) => Some(reply),
-            }
+            }?;
+            // From the first that is too much on nothing more is kept; all are carried out.
+            let more = reply.get().len() + 1;
+            (size.fetch_add(more, Ordering::Relaxed) + more <= MAX_MESSAGE as usize).then_some(reply)
         }));
         let replies: Vec<Box<RawValue>> = replies.await.into_iter().flatten().collect();
+        if size.into_inner() > MAX_MESSAGE as usize {
+            return refuse(Kind::TooMany, "the replies of the batch are larger than a message may be");
+        }
         if replies.is_empty() {
             return None;
-        }
-        if replies.iter().map(|r| r.get().len() + 1).sum::<usize>() > MAX_MESSAGE as usize {
-            return refuse(Kind::TooMany, "the replies of the batch are larger than a message may be");
         }
         serde_json::value::to_raw_value(&replies).ok()
     }

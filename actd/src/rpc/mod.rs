@@ -63,6 +63,8 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_LEAVING: usize = 64;
 /// Subscriptions per connection.
 const MAX_SUBSCRIPTIONS: u32 = 32;
+/// Messages of one connection that may be under way at a time (further ones wait in the socket), and calls of its batches.
+const MAX_CALLS: usize = 64;
 /// Calls in a batch.
 const MAX_BATCH: usize = 1_000;
 /// How long a client may take to send a request's body.

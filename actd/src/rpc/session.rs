@@ -10,12 +10,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_CALLS;
 use super::dispatch::Dispatcher;
 use super::framing::{Incoming, Outgoing};
 use super::peer::Peer;
 
-/// Calls of one connection that may be under way at a time; further ones wait in the socket.
-const CALLS: usize = 64;
 /// Replies and events that wait to be written.
 const OUT: usize = 64;
 /// A client that takes nothing for so long is cut off.
@@ -32,7 +31,7 @@ pub(super) async fn serve(
 ) {
     let (out, replies) = mpsc::channel(OUT);
     let (gone, finish) = (CancellationToken::new(), CancellationToken::new());
-    let calls = Arc::new(Semaphore::new(CALLS));
+    let calls = Arc::new(Semaphore::new(MAX_CALLS));
     let dispatcher = Arc::new(Dispatcher::new(methods, peer, out));
     let mut writing = tokio::spawn(write(writer, replies, gone.clone(), finish.clone()));
     let reading = read(reader, dispatcher, calls.clone());
@@ -43,7 +42,7 @@ pub(super) async fn serve(
             }
             // `echo ... | nc -U` has closed its side before the answer is ready. Subscriptions end with it.
             tokio::select! {
-                _ = calls.acquire_many(CALLS as u32) => {}
+                _ = calls.acquire_many(MAX_CALLS as u32) => {}
                 () = gone.cancelled() => {}
             }
             finish.cancel();

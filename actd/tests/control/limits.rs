@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::daemon::{Home, Lines};
+use crate::daemon::{Daemon, Home, Lines};
+use crate::subscribers::descriptions;
 
 fn lives(home: &Home) {
     assert!(home.connect().call("daemon.status", &json!({}))["result"].is_object());
@@ -48,6 +49,32 @@ fn batches_subscriptions_and_selectors_are_bounded() {
     let many: Vec<String> = (0..1001).map(|n| n.to_string()).collect();
     let reply = client.call("jobs.kill", &json!({"filter": {"select": many}}));
     assert_eq!(reply["error"]["data"]["kind"], "too_many", "{reply}");
+}
+
+/// The peak of the daemon's memory, in KiB.
+fn peak(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn replies_of_a_batch_that_go_beyond_a_message_are_not_kept_and_its_calls_are_carried_out() {
+    let home = Home::new();
+    let daemon = home.serve(&[]);
+    let mut client = home.connect();
+    let one = client.call("rpc.discover", &json!({})).to_string().len();
+    let before = peak(&daemon);
+    let discover = r#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
+    let submit = json!({"jsonrpc": "2.0", "id": 1, "method": "jobs.submit",
+        "params": {"descriptions": descriptions(1), "client_ref": "last"}});
+    client.send(&format!("[{},{submit}]", vec![discover; 999].join(",")));
+    let reply = client.next().expect("an answer");
+    assert_eq!(reply["error"]["data"]["kind"], "too_many", "{reply}");
+    let grown = peak(&daemon) - before;
+    assert!(grown < 48 << 10, "by {grown} KiB for {} KiB of replies", (one * 999) >> 10);
+    let list = client.call("jobs.list", &json!({}));
+    assert_eq!(list["result"]["items"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
 #[test]
