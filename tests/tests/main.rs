@@ -16,6 +16,8 @@ mod giving_up;
 mod harness;
 mod hooks;
 mod hostile;
+#[cfg(feature = "failpoints")]
+mod late_results;
 mod lsp;
 mod main_job;
 mod network;

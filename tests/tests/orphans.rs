@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::restart::{check, kill_after, write_job};
 
 /// `curl` as the user, at the server.
-fn curl(world: &World, user: &User, args: &str) -> act_tests::Ran {
+pub(crate) fn curl(world: &World, user: &User, args: &str) -> act_tests::Ran {
     let server = world.sandbox.info().server.trim_end_matches('/');
     let token = user.token();
     user.shell(&format!(r#"curl -sS -f -H "Authorization: Bearer $(cat {})" {server}{args}"#, token.display())).ok()

@@ -171,10 +171,9 @@ impl Engine {
 
     /// Holds the list against what we know. Says whether anything was new.
     fn merge(&mut self, listing: &Listing, now: Time) -> bool {
-        let unproven = |key: Key| {
-            self.flights.get(&key).is_some_and(|f| f.action != Action::Retrieve)
-                || self.touched.get(&key).is_some_and(|t| *t >= listing.sent)
-        };
+        // A download that is under way finds out by itself, and may have all by now.
+        let unproven =
+            |key: Key| self.flights.contains_key(&key) || self.touched.get(&key).is_some_and(|t| *t >= listing.sent);
         let Difference { news, strangers } = compare(&self.board.read(), &listing.rows, unproven);
         // Only what is younger than a list can make it unproven.
         self.touched.retain(|_, at| now.since(*at) < 600_000);

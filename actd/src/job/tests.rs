@@ -362,6 +362,7 @@ fn answer(action: Action) -> Vec<Input> {
         Action::Clean => vec![Input::Cleaned(Ok(()))],
         Action::Sweep => vec![Input::Swept(5, Ok(()))],
         Action::Deliver => vec![Input::Delivered(Ok("/d/h".into()))],
+        Action::Discard => vec![Input::Discarded(Ok(()))],
         _ => vec![],
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn begin_retrieve(job: &mut Job, parent: PathBuf) {
 }
 
 pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, now: Time) {
-    let Phase::Retrieving { id, run, parent } = &job.phase else { return };
+    let Phase::Retrieving { id, run, parent } = &job.phase else { return came_late(job, result) };
     let (id, run) = (*id, run.clone());
     let is_wanted_here = job.delivery.as_ref().map(|d| d.parent == *parent);
     match result {
@@ -31,6 +31,8 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
             }
         }
         Err(fault) if fault.class == Class::NoRow => {
+            // It is what there is to say of it, should lists tell that it is gone.
+            job.error.get_or_insert_with(|| fault.why.as_str().into());
             job.phase = Phase::Active { id };
             retry_later(job, &fault, now);
         }
@@ -57,6 +59,19 @@ pub(super) fn retrieved(job: &mut Job, result: Result<Option<PathBuf>, Fault>, n
         }
         Err(fault) => retry_later(job, &fault, now),
     }
+}
+
+/// Nobody waits for the results any more, but they have their name already. Of a job that is dropped, what nobody asked for at that
+/// place goes into the trash.
+fn came_late(job: &mut Job, result: Result<Option<PathBuf>, Fault>) {
+    let Ok(Some(came)) = result else { return };
+    let Phase::Cleaning { dir: dir @ None, then: then @ AfterClean::Cleaned, .. } = &mut job.phase else { return };
+    let is_asked_for = job.delivery.as_ref().is_some_and(|d| came.parent() == Some(&d.parent));
+    if !is_asked_for && !job.options.collected {
+        *then = AfterClean::Store;
+        job.wishes.clean = true;
+    }
+    *dir = Some(came);
 }
 
 /// What stood in the way of results is over. What ARC said of a job that failed still holds.

@@ -382,6 +382,44 @@ fn what_nobody_has_got_goes_into_the_trash() {
     assert!(matches!(&job.phase, Phase::Closed { outcome: Outcome::Cleaned, dir: Some(_), .. }), "{job:?}");
 }
 
+/// What has its name by the time its download is to stop is not left where nobody looks for it.
+#[test]
+fn results_that_come_while_their_job_is_dropped_are_in_the_trash_or_where_they_were_asked_for() {
+    let now = Time(5_000_000);
+    for (get, collected, is_trash) in [(None, false, true), (None, true, false), (Some("/r"), false, false)] {
+        let mut job = active(done_row(), now);
+        job.options.collected = collected;
+        if let Some(parent) = get {
+            apply(&mut job, Input::Wish(Wish::Get { delivery: delivery_to(parent, false), webdav: None }), now);
+        }
+        begin(&mut job, Action::Retrieve, now);
+        apply(&mut job, Input::Wish(Wish::Clean { webdav: None, is_stored: false }), now);
+        apply(&mut job, Input::Retrieved(Ok(Some("/r/h".into()))), now);
+        assert_eq!(
+            good_day(&mut job, answer),
+            if is_trash { vec![Action::Clean, Action::Discard] } else { vec![Action::Clean] }
+        );
+        let left = (!is_trash).then_some(std::path::Path::new("/r/h"));
+        assert_eq!((job.is_history(), job.results()), (true, left), "{get:?} {collected}: {job:?}");
+        assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Cleaned, .. }), "{job:?}");
+    }
+}
+
+/// Its download finds out that the job is gone, and two lists say so: it is known why there are no results.
+#[test]
+fn a_job_that_is_gone_says_what_became_of_its_results() {
+    let now = Time(5_000_000);
+    let mut job = active(done_row(), now);
+    begin(&mut job, Action::Retrieve, now);
+    let mut inputs = vec![Input::Retrieved(Err(Fault::new(Class::NoRow, "gone; what came is in /r/h")))];
+    inputs.extend([Input::Missing { empty_at: None }, Input::Missing { empty_at: None }]);
+    for input in inputs {
+        apply(&mut job, input, now);
+    }
+    assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::Gone, .. }), "{job:?}");
+    assert_eq!(job.error.as_deref(), Some("gone; what came is in /r/h"));
+}
+
 /// `get --noclean` that meets logs on their way: the server keeps the job, and the user gets them all the same.
 #[test]
 fn a_failed_job_is_left_on_the_server_as_asked() {
