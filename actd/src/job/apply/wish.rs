@@ -26,7 +26,9 @@ pub(super) fn wished(job: &mut Job, wish: Wish, now: Time) {
                     drop_it(job, id, run, is_stored);
                 }
                 Phase::Retrieving { id, run, .. } => drop_it(job, id, run, is_stored),
-                Phase::Stored { dir: None, .. } | Phase::Unknown { .. } => close(job, Outcome::Cleaned, now),
+                Phase::Stored { dir: None, .. } => close(job, Outcome::Cleaned, now),
+                // Its inputs were kept for as long as it might be running.
+                Phase::Unknown { .. } => gone(job, Outcome::Cleaned, now),
                 Phase::Stored { .. } | Phase::Retrieved { .. } => job.wishes.clean = true,
                 Phase::Cleaning { then: AfterClean::Store, .. } => job.wishes.clean = true,
                 _ => {}

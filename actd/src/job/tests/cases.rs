@@ -597,6 +597,29 @@ fn a_leftover_row_and_its_directory_are_put_off_apart() {
     assert_eq!(sweep(&job), before);
 }
 
+/// A job that nobody knows the end of keeps its inputs, until somebody says that it is over.
+#[test]
+fn a_clean_of_a_job_that_may_have_run_takes_its_inputs_along() {
+    let now = Time(5_000_000);
+    let mut job = new_job(true, true);
+    for input in [
+        Input::BeginCreate { floor: 0 },
+        Input::Created(Ok(5)),
+        Input::Begin(Action::Upload),
+        Input::Uploaded(Ok(())),
+        Input::Begin(Action::Confirm),
+        Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer"))),
+    ] {
+        apply(&mut job, input, now);
+    }
+    for _ in 0..2 {
+        apply(&mut job, Input::Missing { empty_at: None }, now.plus(60_000));
+    }
+    assert!(matches!(job.phase, Phase::Unknown { .. }) && job.leftovers.is_empty(), "{job:?}");
+    apply(&mut job, Input::Wish(Wish::Clean { webdav: None, is_stored: false }), now.plus(60_000));
+    assert_eq!((good_day(&mut job, answer), job.is_history()), (vec![Action::Sweep], true), "{job:?}");
+}
+
 /// However far it is set back, nothing waits for longer than a quarter of an hour because of it.
 #[test]
 fn a_clock_that_is_set_back_puts_nothing_off() {
