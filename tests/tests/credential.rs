@@ -6,7 +6,7 @@ use std::path::Path;
 
 use act_proto::Kind;
 use act_proto::daemon::NoParams;
-use act_proto::method::{ProxyStatus, ServerInfo};
+use act_proto::method::{DaemonDoctor, ProxyStatus, ServerInfo};
 use act_proto::proxy::Status;
 use act_proto::server::InfoParams;
 use act_tests::user::User;
@@ -177,4 +177,33 @@ fn a_proxy_that_comes_later_is_picked_up() {
     fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).expect("chmod");
     fs::rename(&part, &late).expect("rename");
     wait_status(&world.user, "a credential", |s| s.state == "ok");
+}
+
+#[test]
+fn the_proxy_s_mode_and_another_path_are_noticed() {
+    let world = World::ready();
+    let user = &world.user;
+    let proxy = &world.sandbox.info().proxy;
+    let warned = |expected: bool| {
+        wait_for("the doctor's word about the mode", LONG, || {
+            let checks = user.call::<DaemonDoctor>(&NoParams {}).expect("the doctor answers").checks;
+            let warned = checks.iter().any(|check| format!("{check:?}").contains("can be read by others"));
+            if warned == expected { Ok(()) } else { Err(format!("{checks:?}")) }
+        });
+    };
+    fs::set_permissions(proxy, fs::Permissions::from_mode(0o644)).expect("chmod");
+    warned(true);
+    fs::set_permissions(proxy, fs::Permissions::from_mode(0o600)).expect("chmod");
+    warned(false);
+    // Neither of these files is there.
+    fs::remove_file(user.token()).expect("the token file can be removed");
+    let text = fs::read_to_string(user.config()).expect("the config file");
+    for name in ["nowhere", "nowhere-else"] {
+        let path = user.root().join(name).display().to_string();
+        user.write_config(&text.replace(&format!("proxy: {}\n", proxy.display()), &format!("proxy: {path}\n")));
+        let _ = user.actctl(&["daemon", "reload"]).ok();
+        let status = status(user);
+        assert_eq!((status.state.as_str(), status.proxy_path.as_str()), ("missing", path.as_str()), "{status:?}");
+        assert!(status.message.contains(&path), "{status:?}");
+    }
 }

@@ -305,11 +305,16 @@ impl Actor {
             self.generation += 1;
             self.may_try_again();
         }
+        let before = self.proxy_path();
         if config.proxy != self.config.proxy {
             self.journal.is_configured(&config.proxy);
             self.note_seen();
         }
         self.config = config;
+        if self.proxy_path() != before {
+            // Two files that are both not there have the same stamp, and another name in what is said of them.
+            self.read_proxy();
+        }
         self.look();
     }
 

@@ -39,6 +39,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_change_during_the_start_is_a_change() {
@@ -51,6 +52,10 @@ mod tests {
         assert!(file.has_changed() && !file.has_changed());
         // One that is still being written is not read yet.
         std::fs::write(&path, "server: https://oth").expect("write");
+        assert!(!file.has_changed());
+        assert!(file.has_changed() && !file.has_changed());
+        // One that could not be read may be readable now.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("chmod");
         assert!(!file.has_changed());
         assert!(file.has_changed() && !file.has_changed());
         std::fs::remove_file(&path).expect("remove");
