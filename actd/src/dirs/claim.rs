@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -20,6 +20,7 @@ use super::files;
 /// Our own directory in a watched one.
 pub(super) const OWN: &str = ".actd";
 const LEDGER: &str = "claim.json";
+const LOCK: &str = "lock";
 /// A ledger is no larger than this, bytes.
 const MAX_LEDGER: u64 = 4 << 20;
 
@@ -54,13 +55,24 @@ pub(super) struct Ledger {
 /// The lock that keeps a second daemon out of a directory; given up when it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// Whether it is still the one that another daemon would meet: somebody may have removed `.actd`, alone or with all.
+    pub(super) fn is_in_place(&self, own: &Path) -> bool {
+        let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        // As long as the file is open, its inode is given to no other.
+        self.file
+            .metadata()
+            .is_ok_and(|held| fs::symlink_metadata(own.join(LOCK)).is_ok_and(|there| id(there) == id(held)))
+    }
 }
 
 /// Locks a watched directory for this instance. `Ok(Err(holder))`: another one has it. File systems without locks are
 /// taken as they are.
 pub(super) fn lock(own: &Path, instance: &str) -> io::Result<Result<Lock, String>> {
-    let path = own.join("lock");
+    let path = own.join(LOCK);
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK) => {}
@@ -72,7 +84,7 @@ pub(super) fn lock(own: &Path, instance: &str) -> io::Result<Result<Lock, String
     }
     file.set_len(0)?;
     writeln!(file, "process {}, state directory {instance}", std::process::id())?;
-    Ok(Ok(Lock { _file: file }))
+    Ok(Ok(Lock { file }))
 }
 
 impl Claim {
@@ -110,7 +122,13 @@ impl Claim {
 
     /// The file in it, if it is still there.
     pub(super) fn file(&self) -> io::Result<Option<OsString>> {
-        for entry in fs::read_dir(&self.dir)? {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            // Somebody has tidied up.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        for entry in entries {
             let name = entry?.file_name();
             if super::settle::is_description(&name) {
                 return Ok(Some(name));

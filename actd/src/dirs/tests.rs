@@ -320,6 +320,30 @@ async fn a_directory_that_is_replaced_is_watched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_ours_in_a_directory_may_be_removed_alone_or_with_all() {
+    let root = root();
+    let settings = settings(root.path());
+    let dir = settings.path.clone();
+    let life = Life::begin(root.path(), None, vec![settings]).await;
+    let news = life.engine.last_event();
+    fs::write(dir.join("a.xrsl"), JOB).expect("write");
+    exists(&dir.join("accepted/a.xrsl.json")).await;
+    exists(&dir.join("accepted/a.xrsl")).await;
+    fs::remove_dir_all(dir.join(".actd")).expect("remove");
+    fs::write(dir.join("b.xrsl"), JOB).expect("write");
+    exists(&dir.join("accepted/b.xrsl")).await;
+    let events = format!("{:?}", life.engine.events(news, 1_000).0);
+    assert!(!events.contains("paused"), "{events}");
+    // It is made again before anybody has looked.
+    fs::remove_dir_all(&dir).expect("remove");
+    fs::create_dir(&dir).expect("mkdir");
+    fs::write(dir.join("c.xrsl"), JOB).expect("write");
+    exists(&dir.join("accepted/c.xrsl")).await;
+    assert_eq!(life.jobs(), 3);
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn polling_works_and_two_daemons_do_not_share_a_directory() {
     let root = root();
     let polled = Settings { poll: true, ..settings(root.path()) };

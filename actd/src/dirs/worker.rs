@@ -114,7 +114,7 @@ pub(super) struct Places {
 struct Open {
     dev_ino: (u64, u64),
     watch: Result<Watch, String>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// See the module.
@@ -277,6 +277,9 @@ impl Worker {
             let updated = if self.open.is_some() { self.keep_receipts() } else { Ok(()) };
             self.seen_to(updated, "its receipts");
         }
+        if !self.asleep && self.settle.next().is_some_and(|due| due <= now) {
+            self.check_lock(now);
+        }
         if self.open.is_some() && !self.asleep {
             self.check_probe(now);
             let scanned = if self.scan_at <= now { self.scan(now) } else { Ok(()) };
@@ -349,6 +352,16 @@ impl Worker {
         }
     }
 
+    /// Somebody may have tidied `.actd` away. It is made again, for what is to be claimed now and not before: whoever
+    /// removes the whole directory is not to find something new in it.
+    fn check_lock(&mut self, now: Instant) {
+        if self.open.as_ref().is_some_and(|open| !open.lock.is_in_place(&self.places.own)) {
+            tracing::info!(dir = %self.places.dir.display(), "the watched directory's lock is gone: it is opened again");
+            self.open = None;
+            self.try_open(now);
+        }
+    }
+
     fn try_open(&mut self, now: Instant) {
         match self.open(now) {
             Ok(Ok(open)) => {
@@ -394,7 +407,7 @@ impl Worker {
         } else {
             Watch::begin(dir, &self.hints, &self.lost, now)?
         };
-        Ok(Ok(Open { dev_ino: (meta.dev(), meta.ino()), watch, _lock: lock }))
+        Ok(Ok(Open { dev_ino: (meta.dev(), meta.ino()), watch, lock }))
     }
 
     fn check_probe(&mut self, now: Instant) {
