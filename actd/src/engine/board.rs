@@ -4,6 +4,7 @@
 //! anything meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use act_proto::jobs::Progress;
 
 use crate::job::waiting::Held;
-use crate::job::{Job, Key, ProxyId, ServerId, Time};
+use crate::job::{Job, Key, Phase, ProxyId, ServerId, Time};
 use crate::work::TransferKind;
 
 /// All jobs that are not history.
@@ -34,44 +35,62 @@ pub struct Jobs {
     /// The revision in which that was last seen to have changed: what jobs wait for has changed with it.
     pub gates_rev: u64,
     /// What stood in the gates then.
-    pub gates_seen: [Option<String>; 3],
+    pub gates_seen: Seen,
     /// Rows on the server that look like leftovers of lost requests of ours.
     pub orphans: Vec<ServerId>,
     /// Transfers under way. Not part of the revision.
     pub progress: HashMap<Key, (TransferKind, Progress)>,
 }
 
-/// Conditions that hold back work of all jobs.
+/// The sentences of the gates, and of how many jobs it is known that their place is behind one.
+pub type Seen = (Option<String>, Option<String>, Vec<(PathBuf, String)>, usize);
+
+/// Conditions that hold back work of all jobs, or of all that download to one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gates {
     /// No usable credential: the sentence.
     pub credential: Option<String>,
     /// The server is away or broken: the sentence, and when it is tried again.
     pub server: Option<(String, Time)>,
-    /// No room for results: the sentence.
-    pub disk: Option<String>,
+    /// No room for results in these directories: the sentence, and when a download into it is tried again.
+    pub disks: BTreeMap<PathBuf, (String, Time)>,
+    /// Where the results of jobs go by themselves whose records do not tell; as far as there is no room, and it was asked.
+    pub places: Arc<HashMap<Key, PathBuf>>,
+}
+
+impl Gates {
+    /// Where the job's results are to go, as far as that is known.
+    pub(super) fn place<'a>(&'a self, job: &'a Job) -> Option<&'a PathBuf> {
+        match (&job.delivery, &job.phase) {
+            (Some(delivery), _) => Some(&delivery.parent),
+            (None, Phase::Retrieving { parent, .. }) => Some(parent),
+            _ => self.places.get(&job.key),
+        }
+    }
+
+    /// What holds this job back, for [`crate::job::waiting::waiting`].
+    #[must_use]
+    pub fn held(&self, job: &Job, proxyid: ProxyId) -> Held<'_> {
+        let full = || Some(self.disks.get(self.place(job)?)?.0.as_str());
+        Held {
+            credential: self.credential.as_deref(),
+            server: self.server.as_ref().map(|(why, until)| (why.as_str(), *until)),
+            disk: if self.disks.is_empty() { None } else { full() },
+            proxyid,
+        }
+    }
 }
 
 impl Jobs {
     /// Notes it if the gates have changed since the last revision.
     pub(super) fn look_at_gates(&mut self) {
-        let Gates { credential, server, disk } = &self.gates;
-        // When the server is tried again is no news.
-        let now = [credential.clone(), server.as_ref().map(|(why, _)| why.clone()), disk.clone()];
+        let Gates { credential, server, disks, places } = &self.gates;
+        // When something is tried again is no news.
+        let full = disks.iter().map(|(place, (why, _))| (place.clone(), why.clone())).collect();
+        let now = (credential.clone(), server.as_ref().map(|(why, _)| why.clone()), full, places.len());
         if now != self.gates_seen {
             self.gates_seen = now;
             self.gates_rev = self.rev;
-        }
-    }
-
-    /// What holds back all jobs, for [`crate::job::waiting::waiting`].
-    #[must_use]
-    pub fn held(&self) -> Held<'_> {
-        Held {
-            credential: self.gates.credential.as_deref(),
-            server: self.gates.server.as_ref().map(|(why, until)| (why.as_str(), *until)),
-            disk: self.gates.disk.as_deref(),
-            proxyid: self.proxyid,
         }
     }
 }

@@ -156,6 +156,7 @@ impl Engine {
             Next::Do(action) if parked && action.needs_credential() => return,
             Next::Do(action) => {
                 self.ready.entry(action).or_default().insert(key);
+                self.look_again(action, key);
                 Slot::Ready(action)
             }
             Next::Wait(at) => {

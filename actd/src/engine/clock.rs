@@ -23,16 +23,20 @@ impl Engine {
     /// What lies ahead of `now` was meant by another clock.
     pub(super) fn set_back(&mut self, now: Time) {
         self.poll.set_back(now);
+        self.held_back = None;
         let jobs: Vec<Arc<Job>> = {
             let mut jobs = self.board.write();
             if let Some((_, until)) = &mut jobs.gates.server {
+                *until = now.min(*until);
+            }
+            for (_, until) in jobs.gates.disks.values_mut() {
                 *until = now.min(*until);
             }
             jobs.by_key.values().cloned().collect()
         };
         let all = self.touched.values_mut().chain(self.left.values_mut());
         let since = [&mut self.confirm_since, &mut self.clean_since, &mut self.company].into_iter().flatten();
-        for at in all.chain(since).chain([&mut self.disk_until, &mut self.pruned]) {
+        for at in all.chain(since).chain([&mut self.pruned]) {
             *at = now.min(*at);
         }
         // When rows were seen does not tell any more how long ago that was.

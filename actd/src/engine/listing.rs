@@ -45,6 +45,7 @@ impl Engine {
             }
             Done::Jobs { inputs, fault } => {
                 let action = finished.actions.first().map(|(_, a)| *a);
+                self.found_room(&finished.actions, fault.as_ref(), now);
                 self.exchange(action, fault.as_ref(), finished.generation, now);
                 let unanswered = |i: &Input| matches!(i, Input::Created(Err(f)) if f.class == Class::Ambiguous);
                 let lost = inputs.iter().filter(|(_, i)| unanswered(i)).map(|(key, _)| *key);
@@ -91,7 +92,30 @@ impl Engine {
         }
     }
 
-    /// What an exchange as a whole tells about server, credential and disk.
+    /// What a download tells about the disk that it went to. Another disk may have room.
+    fn found_room(&mut self, actions: &[(Key, Action)], fault: Option<&Fault>, now: Time) {
+        let Some((key, Action::Retrieve)) = actions.first() else { return };
+        let place = self.job(*key).and_then(|job| match &job.phase {
+            Phase::Retrieving { parent, .. } => Some(parent.clone()),
+            // The list took it out of that meanwhile.
+            _ => self.begun.get(key).cloned(),
+        });
+        let Some(place) = place else { return };
+        let changed = match fault {
+            None => self.board.write().gates.disks.remove(&place).is_some(),
+            Some(fault) if fault.class == Class::DiskFull => {
+                let closed = (fault.why.clone(), now.plus(DISK_WAIT_MS));
+                self.board.write().gates.disks.insert(place, closed);
+                true
+            }
+            Some(_) => false,
+        };
+        if changed {
+            self.held_back = None;
+        }
+    }
+
+    /// What an exchange as a whole tells about server and credential.
     fn exchange(&mut self, action: Option<Action>, fault: Option<&Fault>, generation: u64, now: Time) {
         let server = action.is_none_or(Action::needs_server);
         match fault.map(|f| f.class) {
@@ -99,18 +123,10 @@ impl Engine {
                 if server {
                     self.server_answered();
                 }
-                if action == Some(Action::Retrieve) {
-                    self.disk_until = Time::default();
-                    self.board.write().gates.disk = None;
-                }
             }
             Some(Class::Auth) => {
                 // Told once; further results of the same credential change nothing.
                 let _ = self.rejected.try_send(generation);
-            }
-            Some(Class::DiskFull) => {
-                self.disk_until = now.plus(DISK_WAIT_MS);
-                self.board.write().gates.disk = fault.map(|f| f.why.clone());
             }
             // One upload or download that fails says little about the server as a whole.
             Some(Class::Transient | Class::Ambiguous)

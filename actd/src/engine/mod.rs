@@ -192,7 +192,8 @@ struct Engine {
     touched: HashMap<Key, Time>,
     confirm_since: Option<Time>,
     clean_since: Option<Time>,
-    disk_until: Time,
+    /// See [`Engine::take_download`].
+    held_back: Option<plan::HeldBack>,
     server_failures: u16,
 
     /// Ids whose jobs were closed here, and when: a list that was asked for before that may still show them.
@@ -268,7 +269,7 @@ pub fn start(
         touched: HashMap::new(),
         confirm_since: None,
         clean_since: None,
-        disk_until: Time::default(),
+        held_back: None,
         server_failures: 0,
         left: HashMap::new(),
         waiters: Vec::new(),
@@ -472,8 +473,8 @@ impl Engine {
         if let Some(deadline) = self.waiters.iter().map(|w| w.deadline).min() {
             at = at.min(deadline);
         }
-        if self.disk_until > now {
-            at = at.min(self.disk_until);
+        if let Some(tried) = self.board.read().gates.disks.values().map(|(_, at)| *at).filter(|at| *at > now).min() {
+            at = at.min(tried);
         }
         Duration::from_millis(u64::try_from(at.since(now).clamp(1, 60_000)).unwrap_or(1_000))
     }
@@ -532,6 +533,9 @@ impl Engine {
     fn configure(&mut self, config: EngineConfig) {
         self.poll.set_times(config.poll);
         self.config = config;
+        // Some places are another by now.
+        self.held_back = None;
+        self.board.write().gates.places = Arc::default();
         self.pruned = Time::default();
         self.index();
     }

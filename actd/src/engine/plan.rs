@@ -1,6 +1,7 @@
 //! What is begun in a turn: jobs that are ready, grouped into batches, within the limits and past the gates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,17 @@ use super::{Engine, Flight};
 
 /// A description, or a row to be dropped, waits at most so long for others to go with it, milliseconds.
 pub(super) const CONFIRM_WAIT_MS: i64 = 1_000;
+
+/// A full disk is spoken of for so long after it might have been tried again, milliseconds.
+const FORGET_DISK_MS: i64 = 60_000;
+
+/// Downloads that were found to be for full disks.
+pub(super) struct HeldBack {
+    /// All that are ready up to this job,
+    to: Key,
+    /// until one of the disks is tried again.
+    until: Time,
+}
 
 /// A piece of work to begin once the turn is durable.
 pub(super) struct Planned {
@@ -83,6 +95,7 @@ impl Engine {
             self.poll.give_up();
             self.fail_waiters();
         }
+        self.forget_disks(now);
         let mut planned = Vec::new();
         if credential && !self.poll.in_flight && self.poll.next_at(now, self.gate_until()) <= now {
             let causes = self.poll.begun(now);
@@ -93,9 +106,6 @@ impl Engine {
         }
         for action in ORDER {
             if (action.needs_credential() && !credential) || (action.needs_server() && !server) {
-                continue;
-            }
-            if action == Action::Retrieve && self.disk_until > now {
                 continue;
             }
             while let Some(work) = self.plan_one(action, now) {
@@ -137,7 +147,10 @@ impl Engine {
         let batched =
             !matches!(action, Action::Upload | Action::Retrieve | Action::Sweep | Action::Deliver | Action::Discard);
         let (keys, work) = loop {
-            let keys = self.take(action, if batched { BATCH } else { 1 });
+            let keys = match action {
+                Action::Retrieve => self.take_download(now).into_iter().collect(),
+                _ => self.take(action, if batched { BATCH } else { 1 }),
+            };
             let keys = self.with_spec(action, keys, now);
             if keys.is_empty() {
                 return None;
@@ -199,6 +212,66 @@ impl Engine {
 
     fn take(&mut self, action: Action, most: usize) -> Vec<Key> {
         self.ready.get(&action).map(|set| set.iter().take(most).copied().collect()).unwrap_or_default()
+    }
+
+    /// The first job that is to be downloaded to a place where there is room, as far as we know. Those before it are passed
+    /// over once, not in each turn: there may be very many of them.
+    fn take_download(&mut self, now: Time) -> Option<Key> {
+        let ready = self.ready.get(&Action::Retrieve)?;
+        let gates = self.board.read().gates.clone();
+        let next_try = gates.disks.values().map(|(_, at)| *at).filter(|at| *at > now).min();
+        let Some(next_try) = next_try else { return ready.first().copied() };
+        let from = self
+            .held_back
+            .as_ref()
+            .filter(|held| held.until > now)
+            .map_or(Bound::Unbounded, |held| Bound::Excluded(held.to));
+        let (mut places, mut to, mut found) = (HashMap::new(), None, None);
+        for key in ready.range((from, Bound::Unbounded)) {
+            let Some(job) = self.job(*key) else { continue };
+            let is_full = |place: &PathBuf| gates.disks.get(place).is_some_and(|(_, at)| *at > now);
+            let held = match gates.place(&job) {
+                Some(place) => is_full(place),
+                None => {
+                    let place = self.place(*key);
+                    let held = is_full(&place);
+                    if held {
+                        places.insert(*key, place);
+                    }
+                    held
+                }
+            };
+            if !held {
+                found = Some(*key);
+                break;
+            }
+            to = Some(*key);
+        }
+        drop(gates);
+        if !places.is_empty() {
+            Arc::make_mut(&mut self.board.write().gates.places).extend(places);
+        }
+        if let Some(to) = to {
+            self.held_back = Some(HeldBack { to, until: next_try });
+        }
+        found
+    }
+
+    /// A job is to be downloaded: it is not passed over unseen.
+    pub(super) fn look_again(&mut self, action: Action, key: Key) {
+        if action == Action::Retrieve && self.held_back.as_ref().is_some_and(|held| key <= held.to) {
+            self.held_back = None;
+        }
+    }
+
+    /// A disk that nobody has tried for long although they might have is of no interest to anybody any more.
+    fn forget_disks(&mut self, now: Time) {
+        let is_old = |(_, at): &(String, Time)| now.since(*at) > FORGET_DISK_MS;
+        let mut jobs = self.board.write();
+        jobs.gates.disks.retain(|_, disk| !is_old(disk));
+        if jobs.gates.disks.is_empty() && !jobs.gates.places.is_empty() {
+            jobs.gates.places = Arc::default();
+        }
     }
 
     /// Leaves out jobs whose spec is not there, though it must be: they cannot be submitted.

@@ -23,14 +23,14 @@ pub struct Waiting {
     pub until: Option<Time>,
 }
 
-/// What holds back all jobs.
+/// What holds back a job, though nothing is wrong with it.
 #[derive(Debug, Clone, Default)]
 pub struct Held<'a> {
     /// No usable credential.
     pub credential: Option<&'a str>,
     /// The server is away, until then.
     pub server: Option<(&'a str, Time)>,
-    /// The disk is full.
+    /// The disk that its results go to is full.
     pub disk: Option<&'a str>,
     /// The identity in force.
     pub proxyid: i64,

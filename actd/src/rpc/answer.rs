@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::engine::board::{Gates, Jobs};
 use crate::engine::convert::wire_phase;
 use crate::job::next::Policy;
-use crate::job::waiting::{Held, waiting};
+use crate::job::waiting::waiting;
 use crate::job::{Cause, Job, Phase, ProxyId, Time};
 
 /// What jobs are seen against: the conditions that hold for all.
@@ -34,17 +34,8 @@ impl View {
         Self { gates: jobs.gates.clone(), proxyid: jobs.proxyid, now: Time::now(), policy }
     }
 
-    fn held(&self) -> Held<'_> {
-        Held {
-            credential: self.gates.credential.as_deref(),
-            server: self.gates.server.as_ref().map(|(why, until)| (why.as_str(), *until)),
-            disk: self.gates.disk.as_deref(),
-            proxyid: self.proxyid,
-        }
-    }
-
     pub(super) fn waiting(&self, job: &Job) -> Option<Waiting> {
-        let w = waiting(job, self.now, &self.policy, &self.held())?;
+        let w = waiting(job, self.now, &self.policy, &self.gates.held(job, self.proxyid))?;
         Some(Waiting {
             reason: w.reason.to_owned(),
             message: w.message,

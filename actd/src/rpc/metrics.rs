@@ -20,7 +20,7 @@ pub(super) fn render(api: &Api) -> String {
         let gates = [
             ("credential", jobs.gates.credential.is_some()),
             ("server", jobs.gates.server.is_some()),
-            ("disk", jobs.gates.disk.is_some()),
+            ("disk", !jobs.gates.disks.is_empty()),
         ];
         let bytes: u64 = jobs.progress.values().map(|(_, p)| p.bytes).sum();
         (phases, states, jobs.as_of, gates, (jobs.progress.len(), bytes), jobs.orphans.len())

@@ -203,7 +203,8 @@ impl Store {
             return Err(StoreError::Incomplete { path, missing: said.commit - last });
         }
         let mut blobs = Blobs::of(&path);
-        blobs.sync_all().map_err(io(&path))?;
+        // What a daemon left that was killed before its sync is told of from now on.
+        blobs.sync_all().and_then(|()| file.sync_data()).map_err(io(&path))?;
         let last = Mutex::new(Last { number: last, blobs });
         let closed = tree.scan_prefix(b"c").keys().map(|key| key.map(|key| number(&key))).collect::<Result<_, _>>();
         let closed = Arc::new(RwLock::new(closed.map_err(|e| broken(e.to_string()))?));

@@ -50,6 +50,39 @@ fn results_wait_for_room() {
     world.sandbox.wait_empty();
 }
 
+/// More results wait for room on one disk than are tried at a time: what goes to another disk does not wait with them.
+#[test]
+fn a_full_disk_holds_up_no_other() {
+    const JOBS: usize = 8;
+    let world = World::ready_with(&["--workers", "4"], &["transfers: 1"]);
+    let user = &world.user;
+    let disk = Disk::mount(&user.results(), "2m");
+    fs::write(disk.0.join("ballast"), vec![1; 1_500_000]).unwrap();
+    let files: Vec<String> = (1..=JOBS).map(|n| format!("{n}.xrsl")).collect();
+    for file in &files {
+        user.write(file, xrsl::shell(file, "echo x"));
+    }
+    let args = ["sub", "--detach"].into_iter().chain(files.iter().map(String::as_str));
+    let _ = user.actctl(&args.collect::<Vec<_>>()).ok();
+    let wait_all = |jobs: usize| {
+        wait_for("all to wait for the disk", LONG, || {
+            let held = |job: &act_proto::jobs::Job| {
+                job.waiting.as_ref().is_some_and(|w| w.reason == "disk" && w.message.contains("free"))
+            };
+            let all = user.jobs();
+            if all.iter().filter(|job| held(job)).count() == jobs { Ok(()) } else { Err(format!("{all:?}")) }
+        });
+    };
+    wait_all(JOBS);
+    // The last in the order of the tries; and the first, which was tried.
+    for (n, file) in [(JOBS, files.last()), (1, files.first())] {
+        let get = user.actctl(&["get", &n.to_string()]).ok();
+        assert!(get.stdout.starts_with(&format!("Results for job {} stored", file.unwrap())), "{get}");
+    }
+    wait_all(JOBS - 2);
+    assert_eq!(fs::read_dir(user.work()).unwrap().flatten().filter(|e| e.path().join("out.txt").exists()).count(), 2);
+}
+
 #[test]
 fn a_full_state_directory_loses_no_job() {
     let world = World::new();
