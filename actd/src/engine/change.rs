@@ -38,7 +38,8 @@ impl Engine {
     pub(super) fn apply(&mut self, key: Key, input: Input, now: Time) {
         let Some(before) = self.job(key) else { return };
         let mut after = Job::clone(&before);
-        let swept = matches!(input, Input::Swept(_, Ok(())));
+        // What runs all the same counts on its files: then they stay.
+        let swept = matches!(input, Input::Swept(_, Ok(())) | Input::RowCancelled(_, Ok(false)));
         let of_delivery = OfDelivery::of(&input);
         apply(&mut after, input, now);
         if swept && is_over(&after) && !after.leftovers.iter().any(|l| l.webdav.is_some()) {

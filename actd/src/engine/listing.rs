@@ -257,7 +257,8 @@ impl Engine {
             }
             Input::Listed(row) if matches!(job.phase, Phase::Confirming { .. }) && is_empty(row) => {
                 self.empty_at.insert(key, sent);
-                input
+                let is_over = job.in_flight_until > Time::default() && job.in_flight_until < sent;
+                if is_over { Input::ListedUntaken(row.clone()) } else { input }
             }
             Input::Missing { .. } => Input::Missing { empty_at: self.empty_at.get(&key).copied() },
             _ => {

@@ -136,7 +136,7 @@ impl Answers {
             Action::Resubmit => Input::Resubmitted(all.asked),
             Action::Deliver => Input::Delivered(all.delivered),
             Action::Discard | Action::Expire => Input::Discarded(all.swept),
-            Action::CancelRow => Input::RowCancelled(id, all.swept),
+            Action::CancelRow => Input::RowCancelled(id, all.swept.map(|()| true)),
             Action::Sweep => Input::Swept(id, all.swept),
         }
     }
@@ -180,7 +180,8 @@ fn input() -> impl Strategy<Value = Input> {
             .prop_map(Input::Killed),
         result(any::<bool>()).prop_map(Input::Fetched),
         result(any::<bool>()).prop_map(Input::Resubmitted),
-        result(Just(())).prop_map(|r| Input::RowCancelled(5, r)),
+        result(any::<bool>()).prop_map(|r| Input::RowCancelled(5, r)),
+        row().prop_map(Input::ListedUntaken),
         result(Just(())).prop_map(|r| Input::Swept(5, r)),
         result(Just(PathBuf::from("/d/h"))).prop_map(Input::Delivered),
         result(Just(())).prop_map(Input::Discarded),

@@ -1,5 +1,7 @@
 //! PATCH /jobs: kill, fetch, resubmit, and the cancelling of rows that never became jobs.
 
+use std::collections::HashMap;
+
 use super::trouble::{self, Repeat};
 use super::{Done, again, ids_of, rows, whole};
 use crate::failpoint;
@@ -7,7 +9,7 @@ use crate::job::apply::{Input, Kill};
 use crate::job::fault::{Class, Fault};
 use crate::job::{Arcstate, Key, ServerId};
 use crate::remote::RemoteError;
-use crate::remote::act::{ActClient, Cancelled};
+use crate::remote::act::ActClient;
 
 pub(super) async fn kill(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
     let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
@@ -77,54 +79,53 @@ async fn resubmit_these(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
 }
 
 /// Cancels rows of ours that were never confirmed. A row that has become a job (a description, a name, a state) is left
-/// alone, and that counts as done: somebody's job it is.
+/// alone: somebody's job it is.
 pub(super) async fn cancel_rows(act: &ActClient, jobs: Vec<(Key, ServerId)>) -> Done {
     let Some(ids) = ids_of(jobs.iter().map(|(_, id)| *id)) else { return Done::nothing() };
-    let empty = match empty_rows(act, &ids).await {
-        Ok(empty) => empty,
+    let mut rows = match unused(act, &ids).await {
+        Ok(rows) => rows,
         Err(error) => return rows_failed(&jobs, &error),
     };
-    if let Some(ids) = ids_of(empty.iter().copied()) {
+    if let Some(ids) = ids_of(rows.iter().filter(|(_, unused)| **unused).map(|(id, _)| *id)) {
         failpoint!("cancel_rows.before");
         let answer = act.cancel(&ids).await;
         failpoint!("cancel_rows.after");
-        let gone: Vec<ServerId> = match answer {
-            Ok(cancelled) => cancelled.into_iter().filter(Cancelled::is_gone).map(|c| c.id).collect(),
+        match answer {
+            Ok(cancelled) => rows.retain(|id, _| !cancelled.iter().any(|c| c.id == *id && c.is_gone())),
             Err(error) => return rows_failed(&jobs, &error),
-        };
-        let unsure = empty.iter().copied().filter(|id| !gone.contains(id));
-        if let Some(ids) = ids_of(unsure) {
-            let left = match empty_rows(act, &ids).await {
+        }
+        if let Some(ids) = ids_of(rows.iter().filter(|(_, unused)| **unused).map(|(id, _)| *id)) {
+            let left = match unused(act, &ids).await {
                 Ok(left) => left,
                 Err(error) => return rows_failed(&jobs, &error),
             };
-            return each_id(jobs, |id| {
-                if left.contains(&id) {
-                    let why = format!("the server did not cancel the unused row {id} and does not say why");
-                    Err(Fault::new(Class::Transient, why))
-                } else {
-                    Ok(())
-                }
-            });
+            rows.retain(|_, unused| !*unused);
+            rows.extend(left);
         }
     }
-    each_id(jobs, |_| Ok(()))
+    each(jobs, |id| {
+        let result = match rows.get(&id) {
+            None => Ok(true),
+            Some(false) => Ok(false),
+            Some(true) => {
+                let why = format!("the server did not cancel the unused row {id} and does not say why");
+                Err(Fault::new(Class::Transient, why))
+            }
+        };
+        Input::RowCancelled(id, result)
+    })
 }
 
-/// Those of the rows that exist and have neither description nor name nor state.
-async fn empty_rows(act: &ActClient, ids: &crate::remote::Ids) -> Result<Vec<ServerId>, RemoteError> {
+/// Those of the rows that exist, and whether they have neither description nor name nor state.
+async fn unused(act: &ActClient, ids: &crate::remote::Ids) -> Result<HashMap<ServerId, bool>, RemoteError> {
     let details = again::reading(|| act.details(ids, &["jobname", "jobdesc"], &["arcstate"])).await?;
-    Ok(details.into_iter().filter(rows::is_empty).map(|row| row.id).collect())
+    Ok(details.into_iter().map(|row| (row.id, rows::is_empty(&row))).collect())
 }
 
 fn rows_failed(jobs: &[(Key, ServerId)], error: &RemoteError) -> Done {
     let fault = trouble::remote(error, Repeat::Harmless);
     let inputs = jobs.iter().map(|(key, id)| (*key, Input::RowCancelled(*id, Err(fault.clone())))).collect();
     Done::Jobs { inputs, fault: Some(fault).filter(trouble::stops_all) }
-}
-
-fn each_id(jobs: Vec<(Key, ServerId)>, result: impl Fn(ServerId) -> Result<(), Fault>) -> Done {
-    each(jobs, |id| Input::RowCancelled(id, result(id)))
 }
 
 fn each(jobs: Vec<(Key, ServerId)>, input: impl Fn(ServerId) -> Input) -> Done {

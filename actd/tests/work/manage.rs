@@ -78,8 +78,8 @@ async fn only_unused_rows_are_cancelled() {
     for _ in 0..2 {
         let (inputs, fault) = bed.jobs(cancel()).await;
         assert_eq!(fault, None);
-        for (key, id) in [(Key(1), ids[0]), (Key(2), ids[1]), (Key(3), 999_999)] {
-            assert_eq!(inputs[&key], Input::RowCancelled(id, Ok(())));
+        for (key, id, gone) in [(Key(1), ids[0], true), (Key(2), ids[1], false), (Key(3), 999_999, true)] {
+            assert_eq!(inputs[&key], Input::RowCancelled(id, Ok(gone)));
         }
     }
     let rows = bed.rows().await;

@@ -71,6 +71,9 @@ pub enum Input {
     Confirmed(Result<Option<String>, Fault>),
     /// The server's list has it.
     Listed(Row),
+    /// The server's list has it without the description that was sent, and was asked for when nothing that was sent could be
+    /// executed any more.
+    ListedUntaken(Row),
     /// A complete list, asked for after the last thing we did to it, does not have it.
     Missing {
         /// When the last list was asked for that had it, without the description that had been sent; none: unknown.
@@ -93,8 +96,8 @@ pub enum Input {
     Fetched(Result<bool, Fault>),
     /// The server will run it again (true) or its state forbids it.
     Resubmitted(Result<bool, Fault>),
-    /// An abandoned row is gone (or has become somebody's job: then it is left alone).
-    RowCancelled(ServerId, Result<(), Fault>),
+    /// An abandoned row is gone (true), or has become somebody's job and is left alone.
+    RowCancelled(ServerId, Result<bool, Fault>),
     /// A WebDAV directory is gone.
     Swept(ServerId, Result<(), Fault>),
     /// Stored results are delivered there.
@@ -167,6 +170,12 @@ pub fn apply(job: &mut Job, input: Input, now: Time) {
         Input::Uploaded(result) => submit::uploaded(job, result, now),
         Input::Confirmed(result) => submit::confirmed(job, result, now),
         Input::Listed(row) => server::listed(job, row, now),
+        Input::ListedUntaken(row) => {
+            server::listed(job, row, now);
+            if matches!(job.phase, Phase::Confirming { .. }) {
+                job.in_flight_until = Time::default();
+            }
+        }
         Input::Missing { empty_at } => server::missing(job, empty_at, now),
         Input::Looked(result) => server::looked(job, result, now),
         Input::Retrieved(result) => results::retrieved(job, result, now),
@@ -192,7 +201,9 @@ pub fn apply(job: &mut Job, input: Input, now: Time) {
                 }
             }
         }
-        Input::RowCancelled(id, result) => leftover(job, (id, true), &result, now, |l| l.row = false),
+        // What is on WebDAV for it is what it runs with.
+        Input::RowCancelled(id, Ok(false)) => job.leftovers.retain(|l| l.id != id),
+        Input::RowCancelled(id, result) => leftover(job, (id, true), &result.map(|_| ()), now, |l| l.row = false),
         Input::Swept(id, result) => leftover(job, (id, false), &result, now, |l| l.webdav = None),
         Input::Delivered(result) => results::delivered(job, result, now),
         Input::Discarded(result) => match (&job.phase, result) {

@@ -61,8 +61,10 @@ pub(super) fn confirmed(job: &mut Job, result: Result<Option<String>, Fault>, no
             job.phase = Phase::Active { id };
         }
         Err(fault) => match fault.class {
-            // An earlier request without an answer may have been executed, and the job may have run and gone: lists tell.
-            Class::NoRow if job.in_flight_until > Time::default() => retry_later(job, &fault, now),
+            // An earlier request without an answer may have been executed: the job may run, or have run and gone. Lists tell.
+            Class::NoRow | Class::Rejected | Class::Local if job.in_flight_until > Time::default() => {
+                retry_later(job, &fault, now);
+            }
             Class::NoRow => recreate(job, &fault, now),
             Class::Rejected | Class::Local => {
                 refused(job, fault);

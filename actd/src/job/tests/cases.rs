@@ -227,6 +227,46 @@ fn a_row_that_vanishes_under_its_description_is_replaced_if_the_job_cannot_have_
     assert_eq!(job.phase, Phase::Queued);
 }
 
+/// A repetition of a description is refused: that says nothing of the first one, whose answer was lost.
+#[test]
+fn a_refused_repetition_is_no_refusal_of_what_may_run() {
+    let sent = Time(5_000_000);
+    let refusal = |class| Input::Confirmed(Err(Fault::new(class, "Server error")));
+    let empty = Row { name: None, arcstate: Arcstate::None, state: None, run: None, ..done_row() };
+    for class in [Class::Rejected, Class::Local] {
+        let mut job = new_job(true, true);
+        for input in [
+            Input::BeginCreate { floor: 0 },
+            Input::Created(Ok(5)),
+            Input::Begin(Action::Upload),
+            Input::Uploaded(Ok(())),
+            Input::Begin(Action::Confirm),
+            Input::Confirmed(Err(Fault::new(Class::Ambiguous, "no answer"))),
+        ] {
+            apply(&mut job, input, sent);
+        }
+        // However often, and also when none of it can be executed any more: the last list may be older than that.
+        for minutes in [1, 10, 20] {
+            apply(&mut job, Input::Listed(empty.clone()), sent.plus(minutes * 60_000));
+            apply(&mut job, refusal(class), sent.plus(minutes * 60_000));
+            assert!(matches!(job.phase, Phase::Confirming { .. }) && job.leftovers.is_empty(), "{minutes}: {job:?}");
+        }
+        let mut runs = job.clone();
+        apply(&mut runs, Input::Listed(Row { arcstate: Arcstate::Running, ..done_row() }), sent.plus(1_200_000));
+        assert!(matches!(runs.phase, Phase::Active { .. }) && runs.leftovers.is_empty(), "{runs:?}");
+        // Nothing was taken, and nothing can be.
+        apply(&mut job, Input::ListedUntaken(empty.clone()), sent.plus(1_200_000));
+        apply(&mut job, refusal(class), sent.plus(1_300_000));
+        assert!(matches!(job.phase, Phase::Closed { outcome: Outcome::NotSubmitted, .. }), "{job:?}");
+        // If it should be a job all the same, its inputs stay as well.
+        let mut alone = job.clone();
+        apply(&mut alone, Input::RowCancelled(5, Ok(false)), sent.plus(1_300_000));
+        assert!(alone.is_history(), "{alone:?}");
+        apply(&mut job, Input::RowCancelled(5, Ok(true)), sent.plus(1_300_000));
+        assert!(job.leftovers.iter().any(|l| !l.row && l.webdav.is_some()), "{job:?}");
+    }
+}
+
 #[test]
 fn results_of_an_older_run_do_not_clean_a_newer_one() {
     let mut job = new_job(false, false);
