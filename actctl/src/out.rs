@@ -116,7 +116,7 @@ impl Out {
     /// Something that the user may like to know.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.stderr(text);
+            self.stderr(&printable(text));
         }
     }
 

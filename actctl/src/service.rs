@@ -254,11 +254,40 @@ pub async fn differs(name: &str) -> Option<(String, Option<String>)> {
     let manager = systemctl(&["show-environment"]).await.ok()?;
     let prefix = format!("{name}=");
     let of_service = property(SERVICE, "Environment").await;
-    let find = |text: &str, separator: char| {
-        text.split(separator).find_map(|line| line.trim_matches('"').strip_prefix(&prefix)).map(str::to_owned)
-    };
-    let theirs = find(&of_service, ' ').or_else(|| find(&manager, '\n'));
+    let find = |text: &str| words(text).into_iter().find_map(|word| word.strip_prefix(&prefix).map(str::to_owned));
+    let theirs = find(&of_service).or_else(|| find(&manager));
     (theirs.as_deref() != Some(mine.as_str())).then_some((mine, theirs))
+}
+
+/// The words of what systemctl prints of variables: apart by white space, quoted where they have to be, as for a shell.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (quote, c) {
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (None, '$') if rest.next_if_eq(&'\'').is_some() => quote = Some('\''),
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            (_, '\\') => {
+                let escaped = rest.next().map(|c| match c {
+                    'n' if quote == Some('\'') => '\n',
+                    't' if quote == Some('\'') => '\t',
+                    c => c,
+                });
+                word.get_or_insert_default().extend(escaped);
+                continue;
+            }
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+        if quote.is_some() {
+            word.get_or_insert_default();
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// The arguments of `journalctl` for the service's log.
@@ -279,6 +308,12 @@ pub fn journal_args(follow: bool, lines: usize, request: Option<&str>) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_systemctl_prints_is_read_with_its_quotes() {
+        let shown = words("\"A=my files\" B=x C=\"a \\\"b\" D=$'it\\'s\\n'\nE='' \"F=\\$x\"\n");
+        assert_eq!(shown, ["A=my files", "B=x", "C=a \"b", "D=it's\n", "E=", "F=$x"]);
+    }
 
     #[test]
     fn words_of_units_are_quoted() {

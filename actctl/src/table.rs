@@ -54,19 +54,21 @@ fn pad(out: &mut String, text: &str, chars: usize, width: usize) {
     }
 }
 
-/// A plain table: a head line, cells aligned, no blanks at the ends of lines. Without rows it is empty.
+/// A plain table: a head line, cells aligned, no blanks at the ends of lines. Without rows it is empty. A line end in a cell
+/// makes no other row.
 #[must_use]
 pub fn plain(heads: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let width = |i: usize| {
         rows.iter().map(|r| r.get(i).map_or(0, |c| c.chars().count())).fold(heads[i].chars().count(), usize::max)
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let mut out = String::new();
     let head: Vec<String> = heads.iter().map(|h| (*h).to_owned()).collect();
-    for row in std::iter::once(&head).chain(rows) {
+    for row in std::iter::once(&head).chain(&rows) {
         let mut line = String::new();
         for (text, width) in row.iter().zip(&widths) {
             pad(&mut line, text, text.chars().count(), *width);
@@ -76,6 +78,12 @@ pub fn plain(heads: &[&str], rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The text with control characters written as escapes.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// Comma separated values with a head line (RFC 4180, lines end with a line feed).

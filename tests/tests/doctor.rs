@@ -43,6 +43,12 @@ fn a_healthy_setup() {
         assert_eq!(check(&report, name).0, "ok", "{name}: {report:#}");
     }
     assert!(world.sandbox.webdav_contents().is_empty(), "the probe is left in the store");
+    // A store whose door names another server for what is to be read, as dCache's does.
+    let elsewhere = json!({"method": "GET", "count": 1, "fault": {"kind": "status", "status": 302}});
+    world.sandbox.admin("POST", "/webdav/faults", Some(&elsewhere));
+    let (_, report) = doctor(&world);
+    let (state, words) = check(&report, "webdav");
+    assert!(state == "ok" && words.contains("names other servers"), "{words}");
     let token = fs::read_to_string(world.user.token()).expect("a token");
     assert!(!ran.stdout.contains(&token) && !ran.stdout.contains("PRIVATE KEY"));
     // For people: a line each, and what to do.

@@ -211,6 +211,9 @@ fn cat_shows_output_while_running_and_after() {
         let cat = user.actctl(&["cat", "-i", "1"]);
         if cat.stdout == "begun\n" { Ok(()) } else { Err(cat.to_string()) }
     });
+    // A job that is silent for a while has its output there all the same.
+    let tail = user.shell("timeout 3 actctl tail -f 1 || test $? = 124").ok();
+    assert_eq!((tail.stdout.as_str(), tail.stderr.as_str()), ("begun\n", ""), "{tail}");
     std::fs::write(&go, "").unwrap();
     user.wait_phase("1", "stored");
     assert_eq!(user.actctl(&["cat", "talks"]).ok().stdout, "begun\nended\n");
@@ -246,6 +249,38 @@ fn wait_ends_when_jobs_end() {
     let _ = user.actctl(&["wait", "--timeout", "1s", "long"]).exits(7).says(&["error:"]);
     let _ = user.actctl(&["kill", "long"]).ok();
     let _ = user.actctl(&["wait", "long"]).exits(1);
+    // What is finished with is not waited for by a filter.
+    let _ = user.actctl(&["clean", "long"]).ok();
+    let _ = user.actctl(&["wait", "-n", "o"]).ok();
+}
+
+#[test]
+fn a_name_that_was_used_before_means_the_job_of_today() {
+    let world = World::ready();
+    let user = &world.user;
+    user.write("job.xrsl", xrsl::shell("again", "echo $$"));
+    for _ in 0..2 {
+        let _ = user.actctl(&["sub", "job.xrsl"]).ok();
+        let _ = user.actctl(&["wait", "again"]).ok();
+        assert!(user.actctl(&["tail", "again"]).ok().stdout.ends_with('\n'));
+        user.wait_phase("again", "stored");
+        let _ = user.actctl(&["get", "again"]).ok();
+    }
+    user.write("terms", "j77 7\n");
+    let get = user.actctl(&["get", "-i", "terms", "--json"]).ok();
+    assert_eq!(get.json()["unknown"], serde_json::json!(["j77"]), "{get}");
+    assert_eq!(get.json()["missing"], serde_json::json!([7]), "{get}");
+    assert!(get.stderr.contains("no such job: j77"), "{get}");
+}
+
+#[test]
+fn names_of_jobs_cannot_draw_on_the_terminal() {
+    let world = World::ready();
+    let rows = serde_json::json!({"count": 1, "arcstate": "running", "state": "Running", "name": "a\u{1b}[2J\n9 b"});
+    assert_eq!(world.sandbox.synthetic(&rows).len(), 1);
+    world.user.wait_arcstate("1", "running");
+    let kill = world.user.actctl(&["kill", "-i", "1", "--dry-run"]).ok();
+    assert!(kill.stderr.contains("a\\u{1b}[2J\\n9 b"), "{kill:?}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
     let mut signals = signal(SignalKind::interrupt()).map_err(|e| Failure::local(format!("no signals: {e}")))?;
     let interrupt = signals.recv();
     tokio::pin!(interrupt);
-    let mut items = Vec::new();
+    let (mut items, mut unknown) = (Vec::new(), Vec::new());
     let mut end = Ok(());
     for filter in pick.chunks() {
         let params = GetParams {
@@ -60,9 +60,11 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
         if started.foreign > 0 {
             ctx.out.note(&format!("{} of the jobs were submitted by another client", started.foreign));
         }
-        if pick.ids.is_none() {
-            missing(ctx, &started.missing);
-        }
+        // Of ids that `-i` names the report tells, in act's words.
+        let is_id = |term: &String| pick.ids.is_some() && term.chars().all(|c| c.is_ascii_digit() || "-,".contains(c));
+        let others: Vec<String> = started.missing.iter().filter(|term| !is_id(term)).cloned().collect();
+        missing(ctx, &others);
+        unknown.extend(others);
         if started.jobs == 0 {
             continue;
         }
@@ -78,10 +80,12 @@ pub async fn run(ctx: &Ctx, args: &Get) -> Outcome {
         }
     }
     match end {
-        Ok(()) => report(ctx, args, pick.ids.as_deref(), &items),
+        Ok(()) => report(ctx, args, pick.ids.as_deref(), &items, &unknown),
         // What was delivered is told in any case.
         Err(failure) if ctx.out.json => {
-            ctx.out.value(&json!({ "schema": "act.get/1", "items": items, "error": failure.json()["error"] }))?;
+            ctx.out.value(&json!({
+                "schema": "act.get/1", "items": items, "unknown": unknown, "error": failure.json()["error"],
+            }))?;
             Ok(failure.exit)
         }
         Err(failure) => Err(failure),
@@ -135,10 +139,10 @@ fn show(ctx: &Ctx, progress: &Progress<'_>, item: &OperationItem) -> Result<(), 
     })
 }
 
-fn report(ctx: &Ctx, args: &Get, ids: Option<&[Range]>, items: &[OperationItem]) -> Outcome {
+fn report(ctx: &Ctx, args: &Get, ids: Option<&[Range]>, items: &[OperationItem], unknown: &[String]) -> Outcome {
     let absent = ids.map(|ids| absent(ids, items)).unwrap_or_default();
     if ctx.out.json {
-        ctx.out.value(&json!({ "schema": "act.get/1", "items": items, "missing": absent }))?;
+        ctx.out.value(&json!({ "schema": "act.get/1", "items": items, "missing": absent, "unknown": unknown }))?;
     } else {
         let mut text = String::new();
         for id in &absent {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use act_proto::jobs::{Filter, Job};
+use act_proto::jobs::{Filter, Job, Phase};
 use act_proto::{ApiError, Kind};
 
 use crate::cli_jobs::Tail;
@@ -67,6 +67,10 @@ pub async fn run(ctx: &Ctx, args: &Tail) -> Outcome {
 async fn only(ctx: &Ctx, session: &mut Session<'_>, selector: &str) -> Result<Job, Failure> {
     let pick = Pick { filter: Filter { select: vec![selector.to_owned()], ..Filter::default() }, ..Pick::default() };
     let (mut jobs, _) = list(ctx, session, &pick, true).await?;
+    // A name may have been used before: what is finished with is meant only if nothing else is.
+    if jobs.iter().any(|job| job.phase != Phase::Closed) {
+        jobs.retain(|job| job.phase != Phase::Closed);
+    }
     match (jobs.pop(), jobs.len()) {
         (Some(job), 0) => Ok(job),
         (None, _) => Err(ApiError::new(Kind::NoSuchJob, format!("no job is named by `{selector}`")).into()),
@@ -93,7 +97,8 @@ pub async fn follow(
             Ok(piece) => {
                 match &piece.bytes {
                     Some(bytes) => ctx.out.bytes(bytes)?,
-                    None if piece.ended => {}
+                    // Nor is there anything new of one that is read to its end.
+                    None if piece.ended || offset > 0 => {}
                     None if !std::mem::replace(&mut said, true) => {
                         ctx.out.note(&format!("waiting: {}", not_yet(job, file)));
                     }

@@ -25,8 +25,9 @@ pub async fn run(ctx: &Ctx, args: &Wait) -> Outcome {
     let pick = pick(&args.jobs)?;
     let timeout = args.timeout.as_deref().map(duration).transpose()?;
     let mut session = ctx.session().await?;
-    // Jobs named by the user count though they may be finished with; "all" are those that are not.
-    let (jobs, _) = list(ctx, &mut session, &pick, !pick.bare).await?;
+    // Jobs named by the user count though they may be finished with; those that fit a filter are those that are not.
+    let named = !pick.filter.select.is_empty();
+    let (jobs, _) = list(ctx, &mut session, &pick, named).await?;
     if jobs.is_empty() {
         if ctx.out.json {
             ctx.out.value(&json!({ "schema": "act.wait/1", "items": [] }))?;

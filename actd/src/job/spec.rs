@@ -57,10 +57,12 @@ impl InputFile {
         Ok(Self { name, path, size, mtime_ns, dev_ino })
     }
 
-    /// Whether the file that `meta` describes is still the one recorded.
+    /// Whether the file that `meta` describes is still the one recorded. The number of its device says nothing: network file
+    /// systems get another one each time that they are mounted.
     #[must_use]
     pub fn is_same(&self, meta: &std::fs::Metadata) -> bool {
-        (self.size, self.mtime_ns, self.dev_ino) == Self::stamp(meta)
+        let (size, mtime_ns, (_, inode)) = Self::stamp(meta);
+        (self.size, self.mtime_ns, self.dev_ino.1) == (size, mtime_ns, inode)
     }
 
     fn stamp(meta: &std::fs::Metadata) -> (u64, i64, (u64, u64)) {

@@ -77,6 +77,9 @@ impl InputFile {
     }
 }
 
+/// So begins what is said of a file that was opened and then could not be read.
+pub(crate) const UNREADABLE: &str = "cannot read the input file";
+
 /// The file could not be sent as promised; found again in the chain of hyper's error.
 #[derive(Debug)]
 pub(crate) struct SourceError(String);
@@ -178,7 +181,7 @@ impl Body for FileBody {
             Ok(piece) => piece,
             Err(error) => {
                 this.done = true;
-                return Poll::Ready(Some(Err(SourceError(format!("cannot read the input file: {error}")))));
+                return Poll::Ready(Some(Err(SourceError(format!("{UNREADABLE}: {error}")))));
             }
         };
         let read = piece.len() as u64;

@@ -420,7 +420,8 @@ impl Answer {
     pub(crate) async fn refusal(mut self) -> RemoteError {
         let status = self.status();
         if status.is_redirection() {
-            let to = self.header(header::LOCATION).unwrap_or("nowhere").to_owned();
+            // A key may be in the query.
+            let to = self.header(header::LOCATION).unwrap_or("nowhere").split(['?', '#']).next().unwrap_or_default();
             let msg = clean(&format!("it redirects to {to}, and redirects are not followed"));
             return self.error(ErrorClass::Rejected { status: status.as_u16(), msg: msg.clone() }, msg);
         }

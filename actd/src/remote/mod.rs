@@ -28,6 +28,7 @@ mod webdav_tests;
 mod wire;
 
 pub use backend::RestTls;
+pub(crate) use body::UNREADABLE;
 pub use body::{InputFile, Progress};
 pub use error::{AuthReason, ErrorClass, RemoteError};
 pub use file::{FileRange, RemoteFile, Validator};

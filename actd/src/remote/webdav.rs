@@ -74,6 +74,17 @@ pub fn below(base: &Url, relative: &str) -> Option<Url> {
     Url::parse(&path::join(base, &path::encode_path(relative)?)).ok()
 }
 
+/// What a store gives of a file of which a part was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// That part.
+    Part(Bytes),
+    /// All of it.
+    Whole(Bytes),
+    /// The name of another server that has it, as dCache does.
+    Elsewhere,
+}
+
 impl WebdavClient {
     /// `identity` presents the proxy, `anonymous` does not (see `auth::tls`). Opens no connection.
     pub fn new(
@@ -226,15 +237,16 @@ impl WebdavClient {
         }
     }
 
-    /// Reads a part of a small file: its first `len` bytes, asked for as a range. With them: whether just these came, and
-    /// not the whole file.
-    pub async fn get_start(&self, url: &Url, len: u64) -> Result<(Bytes, bool), RemoteError> {
+    /// Reads a part of a small file: its first `len` bytes, asked for as a range.
+    pub async fn get_start(&self, url: &Url, len: u64) -> Result<Start, RemoteError> {
         let mut call = self.call(Method::GET, url)?;
         call.headers = range_headers(&FileRange { len: Some(len), ..FileRange::default() });
         let mut answer = self.known.send(call).await?;
         match answer.status() {
-            StatusCode::PARTIAL_CONTENT => Ok((answer.bytes(MAX_ERROR).await?, true)),
-            status if status.is_success() => Ok((answer.bytes(MAX_ERROR).await?, false)),
+            StatusCode::PARTIAL_CONTENT => Ok(Start::Part(answer.bytes(MAX_ERROR).await?)),
+            status if status.is_success() => Ok(Start::Whole(answer.bytes(MAX_ERROR).await?)),
+            // 304 is an answer to a condition, of which there is none.
+            status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => Ok(Start::Elsewhere),
             _ => Err(answer.refusal().await),
         }
     }

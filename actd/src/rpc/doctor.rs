@@ -18,7 +18,7 @@ use crate::job::Phase;
 use crate::remote::InputFile;
 use crate::remote::act::ActClient;
 use crate::remote::file::FileRange;
-use crate::remote::webdav::{Made, WebdavClient, below};
+use crate::remote::webdav::{Made, Start, WebdavClient, below};
 use crate::remote::{ErrorClass, RemoteError};
 
 /// How long the server may take for all questions, and the WebDAV store, side by side.
@@ -372,19 +372,8 @@ async fn webdav(api: &Api, config: &Config) -> Vec<Check> {
     };
     let origin = base.origin().ascii_serialization();
     match tokio::time::timeout(BOUND, probe(&client, config, &dir, &file)).await {
-        Ok(Ok(true)) => {
-            vec![Check::new(
-                "webdav",
-                Well,
-                format!("{origin} takes directories and files, gives parts of them, and deletes them"),
-            )]
-        }
-        Ok(Ok(false)) => {
-            vec![Check::new(
-                "webdav",
-                Well,
-                format!("{origin} takes directories and files, gives them as a whole, and deletes them"),
-            )]
+        Ok(Ok(gives)) => {
+            vec![Check::new("webdav", Well, format!("{origin} takes directories and files, {gives}, and deletes them"))]
         }
         Ok(Err((step, e))) => {
             let check = failed("webdav", &e);
@@ -407,14 +396,13 @@ async fn webdav(api: &Api, config: &Config) -> Vec<Check> {
     }
 }
 
-/// Makes a directory with a file, reads a part of it, deletes both. Gives whether parts can be had; or the step that
-/// failed.
+/// Makes a directory with a file, reads a part of it, deletes both. Tells how it gives files; or the step that failed.
 async fn probe(
     client: &WebdavClient,
     config: &Config,
     dir: &Url,
     file: &Url,
-) -> Result<bool, (&'static str, RemoteError)> {
+) -> Result<&'static str, (&'static str, RemoteError)> {
     let local = |e: std::io::Error| ("PUT", RemoteError::new(ErrorClass::Local, "a file to send", e.to_string()));
     if client.mkcol(dir).await.map_err(|e| ("MKCOL", e))? == Made::Existed {
         return Err((
@@ -429,13 +417,17 @@ async fn probe(
     let _ = tokio::fs::remove_file(&path).await;
     let input = InputFile::new(opened.map_err(local)?, PROBE.len() as u64);
     client.put(file, &input, None).await.map_err(|e| ("PUT", e))?;
-    let (bytes, is_part) = client.get_start(file, 6).await.map_err(|e| ("GET", e))?;
-    if bytes != PROBE[..if is_part { 6 } else { PROBE.len() }] {
+    let (gives, is_right) = match client.get_start(file, 6).await.map_err(|e| ("GET", e))? {
+        Start::Part(bytes) => ("gives parts of them", bytes == PROBE[..6]),
+        Start::Whole(bytes) => ("gives them as a whole", bytes == *PROBE),
+        Start::Elsewhere => ("names other servers that give them", true),
+    };
+    if !is_right {
         return Err(("GET", RemoteError::new(ErrorClass::Server, "GET", "other bytes come back than were sent")));
     }
     client.delete(file).await.map_err(|e| ("DELETE", e))?;
     client.delete(dir).await.map_err(|e| ("DELETE", e))?;
-    Ok(is_part)
+    Ok(gives)
 }
 
 /// Removes what a failed probe may have left; nobody waits for it.

@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::fsutil;
 use crate::job::InputFile;
 use crate::job::fault::{Cause, Class, Fault};
-use crate::remote::{ErrorClass, RemoteError};
+use crate::remote::{ErrorClass, RemoteError, UNREADABLE};
 
 /// What a repetition of a request that may have been executed would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +34,10 @@ pub(super) fn remote(error: &RemoteError, repeat: Repeat) -> Fault {
         ErrorClass::Server if repeat == Repeat::Counts && error.may_have_run() => fault(Class::Ambiguous, error),
         ErrorClass::Server => fault(Class::Transient, error),
         // A refusal that does not come from the application (a gateway's page, a redirect) says nothing about the job.
+        // Nor does one that looks like an older server's: a gateway before a server that starts answers so, too.
         ErrorClass::Rejected { .. } if !error.is_from_application() => fault(Class::Transient, error),
-        ErrorClass::Rejected { .. } | ErrorClass::Dialect => fault(Class::Rejected, error),
+        ErrorClass::Dialect => fault(Class::Transient, error),
+        ErrorClass::Rejected { .. } => fault(Class::Rejected, error),
         ErrorClass::Local => fault(Class::Local, error),
     }
 }
@@ -64,9 +68,11 @@ pub(super) fn refused(message: String) -> Fault {
     Fault { refused: about, ..Fault::new(Class::Rejected, message) }
 }
 
-/// A failure to read an input.
+/// A failure to read an input. That it cannot be read at all is known of its file system only if that answers.
 pub(super) fn input(error: &io::Error, path: &Path) -> Fault {
-    Fault { class: Class::Local, ..local(error, path) }
+    let fault = local(error, path);
+    let passes = fault.class == Class::Transient || error.raw_os_error() == Some(Errno::IO.raw_os_error());
+    Fault { class: if passes { Class::Transient } else { Class::Local }, ..fault }
 }
 
 /// An input that could not be sent as it was recorded.
@@ -75,7 +81,8 @@ pub(super) fn input_sent(error: &RemoteError, input: &InputFile) -> Fault {
     if why.contains("grew") || why.contains("shrank") {
         return Fault::new(Class::Local, format!("input changed since submission: {}", input.path.display()));
     }
-    Fault::new(Class::Local, format!("{}: {why}", input.path.display()))
+    let class = if why.starts_with(UNREADABLE) { Class::Transient } else { Class::Local };
+    Fault::new(class, format!("{}: {why}", input.path.display()))
 }
 
 fn fault(class: Class, error: &RemoteError) -> Fault {
@@ -103,14 +110,20 @@ pub(super) fn local(error: &io::Error, path: &Path) -> Fault {
     let why = if why.contains(&at) { why } else { format!("{at}: {why}") };
     if fsutil::is_disk_full(error) {
         Fault::new(Class::DiskFull, format!("no room on the disk: {why}"))
-    } else if matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle
-    ) {
+    } else if passes(error) {
         Fault::new(Class::Transient, why)
     } else {
         Fault::new(Class::Local, why)
     }
+}
+
+/// Whether the same may well succeed later: a network file system that is away, too many open files.
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let errno = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    matches!(error.kind(), Kind::Interrupted | Kind::TimedOut | Kind::StaleNetworkFileHandle | Kind::NotConnected)
+        || matches!(error.kind(), Kind::OutOfMemory | Kind::HostUnreachable | Kind::NetworkUnreachable)
+        || [Errno::HOSTDOWN, Errno::MFILE, Errno::NFILE].into_iter().any(errno)
 }
 
 /// Work was told to end.
@@ -152,5 +165,16 @@ mod tests {
         }
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         assert_eq!(input(&gone, Path::new("/home/me/proxy/token")).cause(), Cause::Local);
+    }
+
+    #[test]
+    fn a_file_system_that_is_away_for_a_moment_ends_no_job() {
+        let of = |errno: Errno| input(&io::Error::from(errno), Path::new("/nfs/me/in")).class;
+        for errno in [Errno::STALE, Errno::TIMEDOUT, Errno::IO, Errno::NOTCONN, Errno::HOSTDOWN, Errno::MFILE] {
+            assert_eq!(of(errno), Class::Transient, "{errno}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::ISDIR, Errno::NOSPC] {
+            assert_eq!(of(errno), Class::Local, "{errno}");
+        }
     }
 }
