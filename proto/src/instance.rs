@@ -228,13 +228,20 @@ pub fn state_home() -> PathBuf {
     xdg("XDG_STATE_HOME", ".local/state")
 }
 
-/// The directory of the sockets: `$XDG_RUNTIME_DIR/actd`, or `/tmp/actd-UID` where there is none.
+/// The directory of the sockets: `$XDG_RUNTIME_DIR/actd`, or [`sessionless_runtime_dir`] where there is none.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
     match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute()) {
         Some(dir) => dir.join("actd"),
-        None => PathBuf::from(format!("/tmp/actd-{}", rustix::process::getuid().as_raw())),
+        None => sessionless_runtime_dir(),
     }
+}
+
+/// The directory of the sockets where there is no `$XDG_RUNTIME_DIR`, and of a daemon that has outlived its session: the last
+/// logout removes that directory. `/tmp/actd-UID`.
+#[must_use]
+pub fn sessionless_runtime_dir() -> PathBuf {
+    PathBuf::from(format!("/tmp/actd-{}", rustix::process::getuid().as_raw()))
 }
 
 /// Checks that a directory of sockets is ours alone, and makes it (0700) if `create`. A directory in /tmp that somebody

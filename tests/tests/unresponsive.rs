@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use act_proto::instance::{Instance, Selection, sessionless_runtime_dir};
 use act_proto::start::read_lock;
 use act_tests::{LONG, User, World, wait_for, xrsl};
 
@@ -92,4 +93,39 @@ fn a_daemon_with_a_state_directory_of_its_own_is_found_from_another_session() {
     assert_eq!(list["items"][0]["running"], true, "{list}");
     let _ = run(&["daemon", "stop"]).ok().says(&["has stopped"]);
     assert!(!user.root().join("state/actd").exists(), "nothing is kept in the usual place");
+}
+
+#[test]
+fn a_daemon_that_outlives_its_session_is_found_by_cron() {
+    let world = World::new();
+    let user = &world.user;
+    // The socket of another instance has a name of its own in the directory that all sessions of a user share.
+    let conf = user.root().join("other.yaml");
+    std::fs::copy(user.config(), &conf).unwrap();
+    let selection = Selection { conf: Some(conf.clone()), ..Selection::default() };
+    let name = Instance::resolve(&selection).unwrap().name;
+    let lock = || read_lock(&user.root().join("state/actd").join(&name)).unwrap().unwrap();
+    let run = |has_session: bool, args: &[&str]| {
+        let mut command = user.command(act_tests::bins::program("actctl"));
+        command.arg("--conf").arg(&conf).args(args);
+        if !has_session {
+            command.env_remove("XDG_RUNTIME_DIR");
+        }
+        user.run(command, LONG)
+    };
+    let _ = run(true, &["daemon", "start"]).ok();
+    let first = lock();
+    assert!(first.socket.starts_with(user.root()), "{first:?}");
+    std::fs::remove_dir_all(user.root().join("run")).unwrap();
+    let _ = run(false, &["stat"]).ok();
+    let expected = sessionless_runtime_dir().join(format!("{name}.sock"));
+    wait_for("the lock file's word on where it listens", LONG, || {
+        let lock = lock();
+        if lock.socket == expected { Ok(()) } else { Err(format!("{lock:?}")) }
+    });
+    assert_eq!(lock().pid, first.pid, "it is the same daemon");
+    let _ = run(false, &["daemon", "stop"]).ok();
+    assert!(!expected.exists());
+    // What the command waited for another at.
+    let _ = std::fs::remove_file(expected.with_extension("start"));
 }

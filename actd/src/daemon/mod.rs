@@ -8,13 +8,14 @@ mod watched;
 
 use std::fs::File;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use act_proto::error::{ApiError, Kind};
 use act_proto::start::StartReport;
 use sd_notify::NotifyState;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -124,7 +125,8 @@ struct Daemon {
     clients: Clients,
     reloads: mpsc::Receiver<oneshot::Sender<Result<(), ApiError>>>,
     idle_exit: Option<Duration>,
-    socket: std::path::PathBuf,
+    /// Where the socket is.
+    place: watch::Receiver<PathBuf>,
     serving: JoinHandle<Result<(), ApiError>>,
     /// A client or the service manager asks the daemon to end.
     stop: CancellationToken,
@@ -183,8 +185,9 @@ impl Daemon {
         let auth = actor.start(engine.clone(), rejections, notices, last.clone());
 
         let paths = config.instance.paths();
-        let socket = Socket::open(&paths.socket)?;
-        let path = socket.path().to_owned();
+        let socket = Socket::open(&paths.socket, &act_proto::instance::sessionless_runtime_dir())?;
+        let place = socket.path();
+        let path = place.borrow().clone();
         if let Err(e) = lock.beat(&path) {
             return Err(ApiError::new(Kind::LocalFile, format!("the lock file cannot be written: {e}")));
         }
@@ -241,7 +244,7 @@ impl Daemon {
             clients,
             reloads,
             idle_exit,
-            socket: path,
+            place,
             serving,
             stop,
             closing,
@@ -300,6 +303,7 @@ impl Daemon {
                 () = self.engine.ended() => {
                     break Ended::Failed(ApiError::new(Kind::StoreFailed, "the engine ended: see the log"));
                 }
+                Ok(()) = self.place.changed() => self.beat(),
                 _ = clients.changed() => idle_since = tokio::time::Instant::now(),
                 _ = beats.tick() => {
                     self.beat();
@@ -321,7 +325,7 @@ impl Daemon {
         tracing::info!("stopping");
         // Before any client is let go: they go by it.
         if matches!(ended, Ended::Asked)
-            && let Err(e) = self.lock.stopped(&self.socket)
+            && let Err(e) = self.lock.stopped(&self.place.borrow())
         {
             tracing::warn!(
                 "the lock file cannot be written: {e}; commands that wait for jobs may start another daemon"
@@ -350,7 +354,7 @@ impl Daemon {
     }
 
     fn beat(&self) {
-        if let Err(e) = self.lock.beat(&self.socket) {
+        if let Err(e) = self.lock.beat(&self.place.borrow()) {
             tracing::warn!("the lock file cannot be written: {e}");
         }
         let jobs = self.engine.board.read();

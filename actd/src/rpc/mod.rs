@@ -198,6 +198,7 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
     let connections = TaskTracker::new();
     let mut in_place = tokio::time::interval(IN_PLACE);
     let number = AtomicU32::new(1);
+    let mut said: Option<String> = None;
     let mut refused: Option<Instant> = None;
     let mut leaving: VecDeque<(Instant, UnixStream)> = VecDeque::new();
     loop {
@@ -205,10 +206,17 @@ pub async fn serve(mut socket: Socket, api: Arc<Api>, stop: CancellationToken) -
             () = stop.cancelled() => break,
             _ = in_place.tick() => {
                 leaving.retain(|(at, _)| at.elapsed() < IN_PLACE);
-                if !socket.is_in_place() {
-                    match socket.rebind() {
-                        Ok(()) => tracing::info!("the socket had vanished; listening at {} again", socket.path().display()),
-                        Err(e) => tracing::warn!("the socket has vanished: {e}"),
+                match socket.keep_in_place() {
+                    None => said = None,
+                    Some(Ok(())) => {
+                        said = None;
+                        tracing::info!("the socket was not in its place; listening at {}", socket.path().borrow().display());
+                    }
+                    // It may last for days: one line of the log is enough.
+                    Some(Err(e)) if said.as_ref() == Some(&e.message) => {}
+                    Some(Err(e)) => {
+                        tracing::warn!("the socket is not in its place: {e}");
+                        said = Some(e.message);
                     }
                 }
             }
