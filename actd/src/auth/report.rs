@@ -88,7 +88,8 @@ pub fn trust(config: &Config) -> Trust {
     }
 }
 
-pub(super) fn proxyid_of(token: &Token) -> ProxyId {
+/// Whose jobs the token shows.
+pub(crate) fn proxyid_of(token: &Token) -> ProxyId {
     ProxyId::try_from(token.proxyid()).unwrap_or(ProxyId::MAX)
 }
 

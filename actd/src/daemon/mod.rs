@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::actor::Actor;
 use crate::auth::handle::{AuthHandle, AuthState};
-use crate::auth::report::trust;
+use crate::auth::report::{proxyid_of, trust};
 use crate::auth::tls::Trust;
 use crate::config::{Config, Flags};
 use crate::dirs::{self, DirsHandle};
@@ -175,7 +175,8 @@ impl Daemon {
         });
         let engine = {
             let worker = hands.clone();
-            let run: engine::Run = Arc::new(move |work, sink, cancel| Box::pin(worker.run(work, sink, cancel)));
+            let run: engine::Run =
+                Arc::new(move |work, owner, sink, cancel| Box::pin(worker.run(work, owner, sink, cancel)));
             engine::start(engine_config(&config), store, loaded, run, actor.credential(), rejected)
                 .map_err(|e| store_error(&e))?
         };
@@ -519,7 +520,7 @@ fn unusable(e: &RemoteError) -> ApiError {
 }
 
 fn equip(hands: &Hands, state: &AuthState) {
-    let token = state.token.as_ref().map(|t| t.secret().clone());
+    let token = state.token.as_ref().map(|t| (t.secret().clone(), proxyid_of(t)));
     hands.equip(token, state.proxy.as_ref());
 }
 

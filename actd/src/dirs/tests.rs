@@ -47,7 +47,7 @@ impl Life {
             history_ms: i64::MAX / 4,
             orphans_ms: i64::MAX / 4,
         };
-        let run: engine::Run = Arc::new(|_, _, _| Box::pin(std::future::pending()));
+        let run: engine::Run = Arc::new(|_, _, _, _| Box::pin(std::future::pending()));
         let engine = engine::start(config, store, loaded, run, current, rejected).expect("engine");
         let terms = Box::new(|settings: &Settings| match settings.clusterlist.as_deref() {
             Some("none") => Err(ApiError::new(Kind::UnknownClusters, "`none` is no group")),

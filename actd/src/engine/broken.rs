@@ -1,4 +1,5 @@
-//! A piece of work that panics: a bug of ours, which must not hold its jobs, and the place that it had, for ever.
+//! A piece of work that was not done: it panicked, which is a bug of ours and must not hold its jobs, and the place that it
+//! had, for ever; or it was planned for another identity.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,7 +12,7 @@ use crate::job::next::Action;
 use crate::job::{Key, ServerId};
 use crate::work::{Done, Work};
 
-/// What is needed to say that a piece of work broke, when it is gone.
+/// What is needed to say that a piece of work was not done, when it is gone.
 pub(super) struct About {
     actions: Vec<(Key, Action)>,
     /// The leftovers that it was about.
@@ -32,6 +33,7 @@ impl About {
     /// What came of the work. Where it broke, its requests may have been sent.
     pub(super) async fn watch(self, work: impl Future<Output = Done>) -> Done {
         match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Done::Outdated) => self.outdated(),
             Ok(done) => done,
             Err(_) => {
                 let first = self.actions.first().map(|(_, action)| *action);
@@ -41,9 +43,20 @@ impl About {
         }
     }
 
+    /// It is asked for again when its identity is back.
+    fn outdated(self) -> Done {
+        let why = "another identity came into force before it was sent";
+        // Which says nothing about the server.
+        let class = if self.actions.is_empty() { Class::Local } else { Class::Transient };
+        self.failed(Fault::new(class, why))
+    }
+
     fn broken(self) -> Done {
         let why = "a step broke off within actd: this is a bug; `actctl daemon logs` tells more";
-        let fault = Fault::new(Class::Ambiguous, why);
+        self.failed(Fault::new(Class::Ambiguous, why))
+    }
+
+    fn failed(self, fault: Fault) -> Done {
         if self.actions.is_empty() {
             return if self.is_list {
                 Done::Listed(Err(fault))
@@ -97,6 +110,10 @@ mod tests {
         let ids: Vec<_> =
             inputs.iter().map(|(key, input)| (key.0, matches!(input, Input::RowCancelled(5 | 6, Err(_))))).collect();
         assert_eq!(ids, [(1, true), (2, true)]);
+        let kill = [(Key(1), Action::Kill)];
+        let done = About::of(&Work::Kill(vec![(Key(1), 5)]), &kill).watch(async { Done::Outdated }).await;
+        let Done::Jobs { inputs, .. } = done else { panic!("jobs") };
+        assert!(matches!(&inputs[..], [(Key(1), Input::Killed(Err(fault)))] if fault.class == Class::Transient));
         let kill = watched(Work::Kill(vec![(Key(1), 5)]), &[(Key(1), Action::Kill)]).await;
         let Done::Jobs { inputs, .. } = kill else { panic!("jobs") };
         assert!(matches!(&inputs[..], [(Key(1), Input::Killed(Err(fault)))] if fault.class == Class::Ambiguous));

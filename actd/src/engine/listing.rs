@@ -37,6 +37,8 @@ impl Engine {
             self.touched.insert(*key, now);
         }
         match finished.done {
+            // Told apart before, see `broken`.
+            Done::Outdated => {}
             Done::Listed(result) => self.listed(result, finished.generation, now),
             Done::Orphans { gone, again, fault } => {
                 self.exchange(None, fault.as_ref(), finished.generation, now);

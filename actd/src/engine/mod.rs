@@ -73,8 +73,8 @@ const EVENTS_KEPT_DAYS: i64 = 14;
 /// and no more than so many.
 const MOST_EVENTS: u64 = 1_000_000;
 
-/// How a piece of work is done: [`crate::work::Hands`], without the engine knowing more of it.
-pub type Run = Arc<dyn Fn(Work, ProgressSink, CancellationToken) -> BoxFuture<'static, Done> + Send + Sync>;
+/// How a piece of work for jobs of this identity is done: [`crate::work::Hands`], without the engine knowing more of it.
+pub type Run = Arc<dyn Fn(Work, ProxyId, ProgressSink, CancellationToken) -> BoxFuture<'static, Done> + Send + Sync>;
 
 /// What the engine must know of the credential.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -578,10 +578,11 @@ impl Engine {
         let run = self.run.clone();
         let finished = self.finished.clone();
         let generation = self.credential.borrow().generation;
+        let owner = self.board.read().proxyid;
         let about = About::of(&planned.work, &planned.actions);
         self.tasks.spawn(async move {
             // Made within what is watched: it may break before its first wait.
-            let work = async { run(planned.work, progress, planned.cancel).await };
+            let work = async { run(planned.work, owner, progress, planned.cancel).await };
             let done = about.watch(call::on_behalf(planned.causes, work)).await;
             // A closed channel: the engine has stopped; the next start asks again.
             let _ = finished.send(Finished { actions: planned.actions, done, generation }).await;

@@ -18,7 +18,7 @@ use super::{
 use crate::auth::{Proxy, Trust};
 use crate::fsutil::Together;
 use crate::job::fault::{Class, Fault};
-use crate::job::{Key, ServerId};
+use crate::job::{Key, ProxyId, ServerId};
 use crate::remote::act::{ActClient, ActOptions, Info};
 use crate::remote::arex::ArexClient;
 use crate::remote::retry::{Breaker, Decision};
@@ -73,6 +73,8 @@ impl HandsConfig {
 #[derive(Debug)]
 pub(super) struct Tools {
     pub(super) act: ActClient,
+    /// The identity of its token, if it has one.
+    proxyid: Option<ProxyId>,
     /// With `act`.
     pub(super) rows: RowReader,
     /// None: there is no proxy to present.
@@ -180,7 +182,7 @@ impl Hands {
     /// Hands without a credential yet, with the client that the configuration makes; [`Hands::equip`] gives them one.
     #[must_use]
     pub fn new(config: HandsConfig, act: ActClient) -> Self {
-        let tools = Tools { act, rows: RowReader::default(), presenting: None };
+        let tools = Tools { act, proxyid: None, rows: RowReader::default(), presenting: None };
         Self(Arc::new(Inner {
             uploads: Places::new(config.uploads),
             downloads: Places::new(config.downloads),
@@ -197,12 +199,18 @@ impl Hands {
         }))
     }
 
-    /// From now on work uses this token and this proxy. Work that runs already goes on with the old ones. Call it before
+    /// From now on work uses this token, of that identity, and this proxy. Work that runs already goes on with the old ones. Call it before
     /// the engine is told of the new credential.
-    pub fn equip(&self, token: Option<Secret>, proxy: Option<&Arc<Proxy>>) {
+    pub fn equip(&self, token: Option<(Secret, ProxyId)>, proxy: Option<&Arc<Proxy>>) {
+        let (token, proxyid) = token.unzip();
         let config = self.0.config();
         let presenting = proxy.map(|proxy| Arc::new(Presenting::new(proxy, &config)));
-        self.0.change_tools(|now| Tools { act: now.act.with_token(token), rows: RowReader::default(), presenting });
+        self.0.change_tools(|now| Tools {
+            act: now.act.with_token(token),
+            proxyid,
+            rows: RowReader::default(),
+            presenting,
+        });
     }
 
     /// Goes by another configuration from now on: limits, whom to trust, what is allowed. Work that is under way ends as it
@@ -215,6 +223,7 @@ impl Hands {
         // That took its time: they may have been equipped meanwhile.
         self.0.change_tools(|now| Tools {
             act: act.with_token_of(&now.act),
+            proxyid: now.proxyid,
             rows: RowReader::default(),
             presenting: now.presenting.clone(),
         });
@@ -242,16 +251,22 @@ impl Hands {
         Some(self.0.tools().webdav()?.cloned())
     }
 
-    /// Does a piece of work with the credential that is in force at the moment of the call. It must be polled to its end;
-    /// `cancel` brings that about early, where the work can go on later.
+    /// Does a piece of work with the credential that is in force at the moment of the call, unless that is of another
+    /// identity than the one whose jobs it is about: to that they would seem to be gone. A list is of whoever asks. It must
+    /// be polled to its end; `cancel` brings that about early, where the work can go on later.
     pub fn run(
         &self,
         work: Work,
+        owner: ProxyId,
         sink: ProgressSink,
         cancel: CancellationToken,
     ) -> impl Future<Output = Done> + Send + 'static {
         let (inner, tools) = (self.0.clone(), self.0.tools());
         async move {
+            let is_anybodys = matches!(work, Work::List | Work::Deliver { .. } | Work::Discard { .. });
+            if !is_anybodys && tools.proxyid.is_some_and(|proxyid| proxyid != owner) {
+                return Done::Outdated;
+            }
             let act = &tools.act.clone();
             match work {
                 Work::Create(jobs) => create::create(act, jobs).await,
@@ -354,16 +369,14 @@ fn set_up<T>(tls: Result<T, openssl::error::ErrorStack>) -> Result<T, RemoteErro
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_credential_that_comes_during_a_reload_is_not_lost() {
-        let state = tempfile::tempdir().expect("a directory");
+    fn config(state: &std::path::Path) -> HandsConfig {
         let second = std::time::Duration::from_secs(1);
-        let config = HandsConfig {
-            // TLS: making its client takes long enough.
-            url: "https://act.example.org".parse().expect("a URL"),
-            server: "https://act.example.org".into(),
+        HandsConfig {
+            // TLS: making its client takes long enough. Nobody has this address.
+            url: "https://act.invalid".parse().expect("a URL"),
+            server: "https://act.invalid".into(),
             instance: "instance".into(),
-            state_dir: state.path().to_owned(),
+            state_dir: state.to_owned(),
             trust: Trust::new(None),
             act: ActOptions::default(),
             webdav: WebdavOptions::default(),
@@ -374,14 +387,41 @@ mod tests {
             rate: None,
             min_free: 0,
             umask: 0o022,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_for_jobs_of_another_identity_than_that_of_the_token() {
+        let state = tempfile::tempdir().expect("a directory");
+        let config = config(state.path());
+        let hands = Hands::new(config.clone(), config.client().expect("a client"));
+        let run = |work: &Work, owner| hands.run(work.clone(), owner, ProgressSink::none(), CancellationToken::new());
+        let token = || Some(Secret::new("token".to_owned()));
+        let kill = Work::Kill(vec![(Key(1), 5)]);
+        hands.equip(token().map(|token| (token, 2)), None);
+        assert!(matches!(run(&kill, 1).await, Done::Outdated));
+        // A list is of whoever asks. Nobody answers here.
+        assert!(matches!(run(&Work::List, 1).await, Done::Listed(Err(_))));
+        // What changes may be another token of the same identity.
+        for _ in 0..2 {
+            hands.equip(token().map(|token| (token, 1)), None);
+            hands.configure(config.clone()).expect("a good configuration");
+            assert!(matches!(run(&kill, 1).await, Done::Jobs { .. }));
+            assert!(matches!(run(&kill, 2).await, Done::Outdated));
+        }
+    }
+
+    #[test]
+    fn a_credential_that_comes_during_a_reload_is_not_lost() {
+        let state = tempfile::tempdir().expect("a directory");
+        let config = config(state.path());
         let hands = Hands::new(config.clone(), config.client().expect("a client"));
         for _ in 0..20 {
             hands.equip(None, None);
             std::thread::scope(|scope| {
                 let reload = scope.spawn(|| hands.configure(config.clone()));
                 std::thread::sleep(std::time::Duration::from_micros(fastrand::u64(0..3_000)));
-                hands.equip(Some(Secret::new("token".to_owned())), None);
+                hands.equip(Some((Secret::new("token".to_owned()), 1)), None);
                 reload.join().expect("no panic").expect("a good configuration");
             });
             assert!(hands.act().has_token());

@@ -163,6 +163,8 @@ pub enum Done {
     },
     /// The server's list.
     Listed(Result<Listing, Fault>),
+    /// Nothing was begun: another identity has come into force since it was planned.
+    Outdated,
     /// What came of a [`Hunt`].
     Orphans {
         /// Rows that were ours and are gone, each with the number of the request that it counts for.

@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+/// Whose all jobs are.
+pub(crate) const OWNER: i64 = 1;
+
 /// Longest wait for anything.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -133,7 +136,7 @@ impl Bed {
     }
 
     pub(crate) async fn run(&self, work: Work) -> Done {
-        self.hands.run(work, ProgressSink::none(), CancellationToken::new()).await
+        self.hands.run(work, OWNER, ProgressSink::none(), CancellationToken::new()).await
     }
 
     /// The inputs of a piece of work, and the failure of the exchange.
@@ -267,7 +270,7 @@ pub(crate) async fn hands(info: &Value, config: HandsConfig) -> Hands {
     let hands = Hands::new(config, client);
     let proxy = Proxy::load(Path::new(info["proxy"].as_str().expect("proxy"))).expect("proxy");
     let token = delegate(&hands.act(), &proxy).await.expect("delegate");
-    hands.equip(Some(token.secret().clone()), Some(&Arc::new(proxy)));
+    hands.equip(Some((token.secret().clone(), OWNER)), Some(&Arc::new(proxy)));
     hands
 }
 

@@ -12,7 +12,7 @@ use actd::work::{Done, ProgressSink, Retrieve, Work};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{Bed, configuration, hands, tree};
+use crate::bed::{Bed, OWNER, configuration, hands, tree};
 
 /// Holds the work of the process that is to die.
 const ORDER: &str = "WORK_TEST_ORDER";
@@ -39,7 +39,7 @@ async fn child() {
         Work::Deliver { key, from: path("from"), parent: path("parent"), name: "results".into(), copy }
     };
     let hands = hands(&order["info"], configuration(&order["info"], &path("state"))).await;
-    let done = hands.run(work, ProgressSink::none(), CancellationToken::new()).await;
+    let done = hands.run(work, OWNER, ProgressSink::none(), CancellationToken::new()).await;
     let Done::Jobs { inputs, .. } = done else { panic!("a listing") };
     let dir = match &inputs[0].1 {
         Input::Retrieved(Ok(Some(dir))) | Input::Delivered(Ok(dir)) => dir,

@@ -10,7 +10,7 @@ use actd::work::{Manifest, ProgressSink, Retrieve, Work};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{Bed, LONG, tree};
+use crate::bed::{Bed, LONG, OWNER, tree};
 
 fn failed(input: Input) -> Fault {
     match input {
@@ -99,7 +99,7 @@ async fn a_stopped_download_goes_on_later() {
         late.cancel();
     });
     let begin = Instant::now();
-    let done = bed.hands.run(Work::Retrieve(job.clone()), sink, cancel).await;
+    let done = bed.hands.run(Work::Retrieve(job.clone()), OWNER, sink, cancel).await;
     watch.abort();
     // Half of the time after which a server that says nothing more is given up.
     assert!(begin.elapsed() < Duration::from_secs(30), "it stops when told, not when the server gives up");

@@ -9,7 +9,7 @@ use actd::work::{Done, ProgressSink, Work};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{Bed, tree};
+use crate::bed::{Bed, OWNER, tree};
 
 const CAT: &str = r#"&(executable="/bin/sh")(arguments="-c" "cat in.txt sub/more.txt; mkdir -p out/empty; echo x > out/x")
 (inputfiles=("in.txt" "")("sub/more.txt" ""))(outputfiles=("out/" ""))(stdout="stdout.txt")(jobname="cat")"#;
@@ -107,7 +107,7 @@ async fn jobs_share_a_file_on_every_kind_of_store() {
         // After a restart nobody remembers; a file that jobs may be reading is not written again.
         let restarted = crate::bed::hands(bed.addresses(), bed.config.clone()).await;
         let upload = Work::Upload { key: Key(1), id: ids[0], spec: spec.clone() };
-        match restarted.run(upload, ProgressSink::none(), CancellationToken::new()).await {
+        match restarted.run(upload, OWNER, ProgressSink::none(), CancellationToken::new()).await {
             Done::Jobs { inputs, .. } => assert_eq!(inputs, [(Key(1), Input::Uploaded(Ok(())))], "{store}"),
             other => panic!("{other:?}"),
         }
