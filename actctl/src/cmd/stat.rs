@@ -81,7 +81,7 @@ async fn watch(ctx: &Ctx, session: &mut Session<'_>, args: &Stat, pick: &Pick) -
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     connection: u64,
-    /// It begins anew with each daemon.
+    /// It means nothing to a daemon that was started anew after the clock was set back.
     rev: u64,
     event: u64,
 }
