@@ -182,7 +182,7 @@ impl Out {
 }
 
 /// The text with control characters (but line ends and tabs) made visible.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && c != '\n' && c != '\t' {

@@ -82,8 +82,7 @@ pub fn plain(heads: &[&str], rows: &[Vec<String>]) -> String {
 
 /// The text with control characters written as escapes.
 fn one_line(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(shown).collect()
+    crate::out::printable(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// Comma separated values with a head line (RFC 4180, lines end with a line feed).

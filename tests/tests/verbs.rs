@@ -280,7 +280,7 @@ fn names_of_jobs_cannot_draw_on_the_terminal() {
     assert_eq!(world.sandbox.synthetic(&rows).len(), 1);
     world.user.wait_arcstate("1", "running");
     let kill = world.user.actctl(&["kill", "-i", "1", "--dry-run"]).ok();
-    assert!(kill.stderr.contains("a\\u{1b}[2J\\n9 b"), "{kill:?}");
+    assert!(kill.stderr.contains("a\\x1b[2J\\n9 b"), "{kill:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::job::next::Action;
 use crate::job::{Job, Key, Phase, Spec, Time};
 use crate::work::{BATCH, Retrieve, Work};
 
+use super::board::Gates;
 use super::dir_name::DirName;
 use super::shared::is_over;
 use super::{Engine, Flight};
@@ -218,7 +219,13 @@ impl Engine {
     /// over once, not in each turn: there may be very many of them.
     fn take_download(&mut self, now: Time) -> Option<Key> {
         let ready = self.ready.get(&Action::Retrieve)?;
-        let gates = self.board.read().gates.clone();
+        let gates = {
+            let jobs = self.board.read();
+            if jobs.gates.disks.is_empty() {
+                return ready.first().copied();
+            }
+            jobs.gates.clone()
+        };
         let next_try = gates.disks.values().map(|(_, at)| *at).filter(|at| *at > now).min();
         let Some(next_try) = next_try else { return ready.first().copied() };
         let from = self
@@ -267,9 +274,13 @@ impl Engine {
     /// A disk that nobody has tried for long although they might have is of no interest to anybody any more.
     fn forget_disks(&mut self, now: Time) {
         let is_old = |(_, at): &(String, Time)| now.since(*at) > FORGET_DISK_MS;
+        let nothing = |gates: &Gates| gates.disks.is_empty() && gates.places.is_empty();
+        if nothing(&self.board.read().gates) {
+            return;
+        }
         let mut jobs = self.board.write();
         jobs.gates.disks.retain(|_, disk| !is_old(disk));
-        if jobs.gates.disks.is_empty() && !jobs.gates.places.is_empty() {
+        if jobs.gates.disks.is_empty() {
             jobs.gates.places = Arc::default();
         }
     }

@@ -1,6 +1,7 @@
 //! The core under any sequence of events: what must hold whatever happens in whatever order.
 
 mod cases;
+mod sent;
 
 use std::path::PathBuf;
 

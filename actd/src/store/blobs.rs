@@ -69,6 +69,7 @@ impl Blobs {
 mod tests {
     use super::*;
     use crate::job::{Key, Spec};
+    use crate::store::tests::spec;
     use crate::store::{Batch, Store, compact};
 
     /// Linux 6.5; the same on all machines that it runs on but one.
@@ -98,16 +99,7 @@ mod tests {
     fn specs(keys: std::ops::RangeInclusive<u64>, bytes: usize) -> Batch {
         let mut batch = Batch::default();
         for key in keys {
-            let spec = Spec {
-                text: "x".repeat(bytes),
-                clusters: vec![],
-                inputs: vec![],
-                webdav: None,
-                results: "/r".into(),
-                source: None,
-                base_dir: "/".into(),
-                staged: vec![],
-            };
+            let spec = Spec { text: "x".repeat(bytes), ..spec() };
             batch.spec(Key(key), &spec).unwrap();
         }
         batch

@@ -21,7 +21,7 @@ fn job(key: u64, phase: Phase) -> Job {
     }
 }
 
-fn spec() -> Spec {
+pub(super) fn spec() -> Spec {
     Spec {
         text: "&(executable=a)".into(),
         clusters: vec!["https://c/q".into()],
